@@ -1,0 +1,1 @@
+"""What happened to objects: pure values and functions, no I/O."""

@@ -1,0 +1,1 @@
+"""From the log to the destinations, each at its own pace."""

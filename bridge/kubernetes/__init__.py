@@ -1,0 +1,1 @@
+"""One cluster: reaching it, discovering it, listing and watching it."""
