@@ -1,0 +1,56 @@
+# kube-bridge. `make` alone lists the targets. Everything runs in .venv, which `make env` creates.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help env demo test check format bench mutants truth cluster lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## create .venv with everything that the other targets need
+
+$(STAMP): tests/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kube-bridge needs Python 3.11 or later; try: make env PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## stream the built-in simulated cluster for some seconds
+	@$(BIN)/kube-bridge demo
+
+test: $(STAMP) ## run the tests; those that need Go are skipped where it is missing, never with CI=true
+	$(BIN)/pytest --durations=10
+
+check: $(STAMP) ## format, lint, types, floors, unused dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## speed and memory against baselines, as ratios in one run
+	$(BIN)/python -m tests.bench $(ARGS)
+
+mutants: $(STAMP) ## plant bugs one at a time and show which test catches each
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+truth: $(STAMP) ## the truth harness: load, kills, etcd's history as judge (ARGS="--seed N")
+	$(BIN)/python -m tests.truth $(ARGS)
+
+cluster: $(STAMP) ## a real API server to play with, until Ctrl-C
+	@$(BIN)/python -m tests.components cluster
+
+lock: ## write both lock files anew
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --allow-unsafe --extra dev --output-file tests/requirements.lock pyproject.toml
+
+clean: ## remove what was built here (the cache of real components stays)
+	rm -rf .venv dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
