@@ -90,7 +90,34 @@ _NUM = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 _KEY = rb"(" + _STR + rb")" + _S + rb":" + _S
 _SPACE = re.compile(_S)
 _STRING = re.compile(_STR)
-_SCALAR = re.compile(_STR + rb"|" + _NUM + rb"|true|false|null")
+_SCALAR = rb"(?>" + _STR + rb"|" + _NUM + rb"|true|false|null)"
+
+
+def _flat(depth: int) -> bytes:
+    """A pattern for a value of at most `depth` levels; it never tries a byte a second time."""
+    if not depth:
+        return _SCALAR
+    inner = _flat(depth - 1)
+    more = _S + rb"(?:," + _S + rb"(?![\]}])|(?=[\]}]))"
+    member = _STR + _S + rb":" + _S + inner + more
+    return (
+        rb"(?>"
+        + _SCALAR
+        + rb"|\{"
+        + _S
+        + rb"(?:"
+        + member
+        + rb")*+\}|\["
+        + _S
+        + rb"(?:"
+        + inner
+        + more
+        + rb")*+\])"
+    )
+
+
+# What is deep is mostly flat: whole branches are taken at once.
+_FLAT = re.compile(_flat(3))
 # Group 1 is the key, group 2 tells that the container ends here.
 _OPEN = {
     b"{": re.compile(rb"\{" + _S + rb"(?:" + _KEY + rb"|(\}))"),
@@ -126,17 +153,16 @@ def _skip(document: bytes, at: int) -> int:
     """Where the value that begins at `at` ends; its grammar is checked, a level costs one byte."""
     opened = bytearray()
     while True:
-        opening = document[at : at + 1]
-        if opening in _OPEN:
-            found = _OPEN[opening].match(document, at)
+        found = _FLAT.match(document, at)
+        if found is None:
+            opening = document[at : at + 1]
+            found = _OPEN[opening].match(document, at) if opening in _OPEN else None
             if found is None:
                 raise Malformed(f"not JSON at byte {at}")
+            opened += opening
             at = found.end()
-            if not found[2]:
-                opened += opening
-                continue
-        else:
-            at = _end(_SCALAR, document, at)
+            continue
+        at = found.end()
         while opened:
             found = _NEXT_BY_BYTE[opened[-1]].match(document, at)
             if found is None:
