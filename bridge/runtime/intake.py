@@ -1,0 +1,267 @@
+"""One watch of one stream: what the watcher tells becomes records in the log.
+
+Everything that decides anything runs as *work* on the log, in log order, against the inventory as it is
+there; this module only composes it and says what is committed together.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+import trio
+
+from bridge.changes.change import Cause, Change, Cursor, Event, Origin, StreamInfo, Type
+from bridge.changes.reconcile import Answer, Counts, Inventory, Known, Listing, Reconciler
+from bridge.errors import InvariantError
+from bridge.faults import crash_point
+from bridge.kubernetes.observer import Phase
+from bridge.operations.stats import StreamStats
+from bridge.store.contract import Log, LogIdentity
+
+__all__ = ["Confirm", "WatchObserver"]
+
+_CONFIRM_SECONDS: Final = 30.0
+"""How long a listing waits for confirmations before the rest stays pending."""
+_PENDING_SECONDS: Final = 60.0
+"""Between two rounds of asking about what stayed pending."""
+_SUSPECTS: Final = 1000
+"""Suspects asked about in one round."""
+_POISON_RAW: Final = 64 * 1024
+"""Bytes of an undecodable line that a POISON record shows at most."""
+
+
+class Confirm(Protocol):
+    """See `bridge.runtime.confirm.Confirmer.ask`."""
+
+    async def __call__(self, suspects: Sequence[tuple[bytes, Known]], *, deadline: float) -> list[Answer]:
+        """Answers for as many as could be had until `deadline` (trio time)."""
+        ...
+
+
+class WatchObserver:
+    """Implements `bridge.kubernetes.observer.Observer` over the log, for one watch.
+
+    Args:
+        stream: the stream it belongs to.
+        scope: the namespace it watches, "" for all.
+        log: where changes go.
+        rules: reconciliation of this watch, with the epoch that the log remembers.
+        redact: applied to each event before anything else sees it, or None.
+        confirm: asks about suspected deletions.
+        stats: counters of the stream.
+        cluster_uid: for the ids of control records.
+        fingerprint: identity of the collection, stored with the cursor.
+        report_initial: False with `initial: skip`: the very first listing is recorded, not reported.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is where the rooms meet
+        self,
+        stream: StreamInfo,
+        scope: str,
+        log: Log,
+        rules: Reconciler,
+        *,
+        redact: Callable[[Event], Event] | None,
+        confirm: Confirm,
+        stats: StreamStats,
+        cluster_uid: str,
+        fingerprint: str,
+        report_initial: bool = True,
+    ) -> None:
+        self._stream = stream
+        self._scope = scope
+        self._log = log
+        self._rules = rules
+        self._redact = redact
+        self._confirm = confirm
+        self._stats = stats
+        self._cluster_uid = cluster_uid
+        self._fingerprint = fingerprint
+        self._report_initial = report_initial
+        self._listing: Listing | None = None
+        self._resync: dict[str, Any] = {}
+        self._serial = 0
+        self._now: int = _now()
+
+    async def listing(self, cause: Cause, from_rv: str) -> None:
+        """Begin a complete listing; an earlier unfinished one is void."""
+        if cause is Cause.EPOCH:
+            self._rules.epoch += 1
+        first = cause in (Cause.FIRST_START, Cause.STATE_LOST, Cause.SCOPE_CHANGED)
+        self._listing = Listing(
+            self._rules,
+            f"{self._scope}/".encode() if self._scope else b"",
+            Origin.SNAPSHOT if first else Origin.RESYNC,
+            report=self._report_initial or cause is not Cause.FIRST_START,
+            retract=cause is not Cause.SCOPE_CHANGED,
+        )
+        self._resync = {
+            "id": self._control_id("RESYNC"),
+            "cause": cause.value,
+            "from": from_rv,
+            "scope": self._scope,
+        }
+        self._stats.listings[cause.value] = self._stats.listings.get(cause.value, 0) + 1
+        begin = self._control(Type.RESYNC, {**self._resync, "phase": "begin"})
+        await self._log.append(self._stream, self._scope, lambda _: [begin], size=512)
+
+    async def page(self, events: Sequence[Event]) -> None:
+        """Merge one page with the inventory."""
+        listing = self._current_listing()
+        if self._redact is not None:
+            events = [self._redact(event) for event in events]
+        now = self._tick(events)
+        await self._log.append(
+            self._stream,
+            self._scope,
+            lambda inventory: listing.page(inventory, events, time=now),
+            size=_size(events),
+        )
+        crash_point("list.page")
+
+    async def listed(self, rv: str) -> None:
+        """Confirm what the listing passed over; commit deletions, RESYNC end and cursor together."""
+        listing = self._current_listing()
+        suspects: list[tuple[bytes, Known]] = []
+
+        def doubt(inventory: Inventory) -> Sequence[Change]:
+            listing.end(inventory, rv)
+            suspects.extend(
+                (key, known) for key, known, _ in inventory.suspects(_SUSPECTS) if self._ours(key)
+            )
+            return ()
+
+        await self._log.append(self._stream, self._scope, doubt, size=512)
+        await self._log.flush()
+        answers: list[Answer] = []
+        if suspects:
+            answers = await self._confirm(suspects, deadline=trio.current_time() + _CONFIRM_SECONDS)
+
+        def settle(inventory: Inventory) -> Sequence[Change]:
+            changes = self._rules.settle(
+                inventory, answers, listed_rv=rv, time=self._now, counts=listing.counts
+            )
+            counts = msgspec.structs.asdict(listing.counts)
+            end = {**self._resync, "phase": "end", "to": rv, "counts": counts}
+            return [*changes, self._control(Type.RESYNC, end, rv)]
+
+        crash_point("list.end")
+        await self._log.append(
+            self._stream,
+            self._scope,
+            settle,
+            size=1024,
+            cursor=Cursor(rv, rv),
+            epoch=self._rules.epoch,
+            fingerprint=self._fingerprint,
+        )
+        self._listing = None
+
+    async def changes(self, events: Sequence[Event], cursor: Cursor) -> None:
+        """Live events: reconcile, and move the cursor with them."""
+        if self._redact is not None:
+            events = [self._redact(event) for event in events]
+        now = self._tick(events)
+        await self._log.append(
+            self._stream,
+            self._scope,
+            lambda inventory: self._rules.live(inventory, events, time=now),
+            size=_size(events),
+            cursor=cursor,
+        )
+
+    async def bookmark(self, cursor: Cursor) -> None:
+        """Only the cursor moves."""
+        self._tick(())
+        await self._log.append(self._stream, self._scope, lambda _: (), size=64, cursor=cursor)
+
+    async def poison(self, line: bytes, error: str) -> None:
+        """Say what could not be understood; the listing that follows steps over it."""
+        import base64  # noqa: PLC0415 - never needed on a healthy day
+        import hashlib  # noqa: PLC0415
+
+        self._stats.poison += 1
+        extra: dict[str, Any] = {
+            "id": self._control_id("POISON"),
+            "length": len(line),
+            "sha256": hashlib.sha256(line).hexdigest(),
+            "error": error,
+        }
+        if not self._stream.redacted:
+            extra["raw"] = base64.b64encode(line[:_POISON_RAW]).decode()
+        record = self._control(Type.POISON, extra)
+        await self._log.append(self._stream, self._scope, lambda _: [record], size=len(line))
+
+    def phase(self, phase: Phase, reason: str) -> None:
+        """Remember it for readiness, metrics and the person who waits."""
+        self._stats.enter(self._scope, phase.value, reason)
+
+    async def confirm_pending(self) -> None:
+        """Ask again, for ever, about suspects that no listing could settle. Ends only by cancellation."""
+        while True:
+            await trio.sleep(_PENDING_SECONDS)
+            await self.confirm_once()
+
+    async def confirm_once(self) -> int:
+        """One round over what is pending; returns how many are settled."""
+        pending: list[tuple[bytes, Known, str]] = []
+
+        def look(inventory: Inventory) -> Sequence[Change]:
+            pending.extend(suspect for suspect in inventory.suspects(_SUSPECTS) if self._ours(suspect[0]))
+            return ()
+
+        if self._listing is not None:
+            return 0
+        await self._log.append(self._stream, self._scope, look, size=64)
+        await self._log.flush()
+        if not pending:
+            return 0
+        answers = await self._confirm(
+            [(key, known) for key, known, _ in pending], deadline=trio.current_time() + _CONFIRM_SECONDS
+        )
+        listed = {key: listed_rv for key, _, listed_rv in pending}
+        now = _now()
+
+        def settle(inventory: Inventory) -> Sequence[Change]:
+            return [
+                change
+                for answer in answers
+                for change in self._rules.settle(
+                    inventory, [answer], listed_rv=listed[answer.key], time=now, counts=Counts()
+                )
+            ]
+
+        await self._log.append(self._stream, self._scope, settle, size=256 * len(answers))
+        return len(answers)
+
+    def _ours(self, key: bytes) -> bool:
+        return not self._scope or key.startswith(f"{self._scope}/".encode())
+
+    def _current_listing(self) -> Listing:
+        if self._listing is None:
+            raise InvariantError(f"stream {self._stream.name}: a page without a listing")
+        return self._listing
+
+    def _tick(self, events: Sequence[Event]) -> int:
+        self._now = _now()
+        self._stats.progress(len(events))
+        return self._now
+
+    def _control_id(self, what: str) -> str:
+        """A stem that no replay makes again: control records are never read twice from the server."""
+        identity: LogIdentity = self._log.identity
+        self._serial += 1
+        return f"{what}/{identity.log_id}-{identity.incarnation}-{self._scope}-{self._serial}"
+
+    def _control(self, kind: Type, extra: dict[str, Any], rv: str = "") -> Change:
+        origin = Origin.WATCH if kind is Type.POISON else Origin.RESYNC
+        return Change(kind, origin, self._now, "", "", "", rv, self._rules.epoch, b"", extra)
+
+
+def _size(events: Sequence[Event]) -> int:
+    return sum(len(event.object) for event in events) + 128 * len(events)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
