@@ -13,6 +13,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -178,20 +179,25 @@ def _go_build(component: Component, folder: Path) -> None:
     )
     begin = time.monotonic()
     log = folder / "build.log"
+    temporary = folder / "tmp"  # in here, what a killed build leaves is removed by the next one
+    temporary.mkdir()
     # GOWORK and GOFLAGS of a developer's environment must not change what is built.
     environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+    environment["GOTMPDIR"] = str(temporary)
     command = [go, "build", *component.flags, "-o", str(folder / component.name), component.package]
     with log.open("wb") as output:
         process = spawn(command, output=output, directory=HERE / component.module, environment=environment)
         try:
             code = _wait(process, component, begin)
         finally:
-            process.kill()
-            process.wait()
+            if process.poll() is None:  # we were interrupted: it goes with the compilers that it has started
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
     if code != 0:
         raise BuildFailed(
             f"`go build` of {component.name} {component.version} ended with {code}:\n{tail(log)}"
         )
+    shutil.rmtree(temporary)
     say(f"built {component.name} {component.version} in {time.monotonic() - begin:.0f} s")
 
 

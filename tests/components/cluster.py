@@ -36,8 +36,11 @@ __all__ = [
 ]
 
 REQUEST_SECONDS = 60
-# Enough for Deployments to make real churn, and for namespaces and owners to take along what is theirs.
-CONTROLLERS = "deployment,replicaset,namespace,garbagecollector,serviceaccount,job"
+# Enough for Deployments to make real churn, and for namespaces and owners to take along what is theirs. The
+# last one fills the ClusterRoles `view`, `edit` and `admin`, which are empty on a cluster without it.
+CONTROLLERS = (
+    "deployment,replicaset,namespace,garbagecollector,serviceaccount,job,clusterrole-aggregation-controller"
+)
 
 
 class ApiServer(Server):

@@ -1,8 +1,12 @@
+// Written by `python -m tests.components pin`.
+
 module kube-bridge.test/components/kubernetes-1.33
 
 go 1.24.0
 
 godebug default=go1.24
+
+tool k8s.io/kubernetes/cmd/kube-apiserver
 
 require (
 	cel.dev/expr v0.19.1 // indirect
@@ -160,5 +164,3 @@ replace (
 	k8s.io/sample-cli-plugin => k8s.io/sample-cli-plugin v0.33.13
 	k8s.io/sample-controller => k8s.io/sample-controller v0.33.13
 )
-
-tool k8s.io/kubernetes/cmd/kube-apiserver
