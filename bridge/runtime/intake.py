@@ -50,7 +50,6 @@ class WatchObserver:
         redact: applied to each event before anything else sees it, or None.
         confirm: asks about suspected deletions.
         stats: counters of the stream.
-        cluster_uid: for the ids of control records.
         fingerprint: identity of the collection, stored with the cursor.
         report_initial: False with `initial: skip`: the very first listing is recorded, not reported.
     """
@@ -65,7 +64,6 @@ class WatchObserver:
         redact: Callable[[Event], Event] | None,
         confirm: Confirm,
         stats: StreamStats,
-        cluster_uid: str,
         fingerprint: str,
         report_initial: bool = True,
     ) -> None:
@@ -76,7 +74,6 @@ class WatchObserver:
         self._redact = redact
         self._confirm = confirm
         self._stats = stats
-        self._cluster_uid = cluster_uid
         self._fingerprint = fingerprint
         self._report_initial = report_initial
         self._listing: Listing | None = None

@@ -1,0 +1,168 @@
+"""One stream: a watch per namespace (or one of all), each resumed from its own cursor, restarted alone.
+
+A failure that is not a broken promise restarts that watch from what is durable, with backoff and counted;
+it never touches a sibling. Broken invariants and a log that cannot commit end the process.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from bridge.changes.change import Cause, Event, StreamInfo
+from bridge.changes.reconcile import Reconciler
+from bridge.errors import BridgeError, InvariantError, StateError
+from bridge.kubernetes.apiserver import ApiServer
+from bridge.kubernetes.discovery import Resource
+from bridge.kubernetes.observer import Phase
+from bridge.kubernetes.requests import Scope
+from bridge.kubernetes.scan import Shape
+from bridge.kubernetes.watcher import Watcher
+from bridge.logs import Incidents, log
+from bridge.operations.stats import StreamStats
+from bridge.runtime.confirm import Confirmer
+from bridge.runtime.intake import WatchObserver
+from bridge.store.contract import Log
+from bridge.store.failures import StoreFailed
+
+__all__ = ["Cluster", "StreamPlan", "run_stream"]
+
+_FATAL: Final = (InvariantError, StateError, StoreFailed)
+_RESTART_FIRST: Final = 1.0
+_RESTART_MAX: Final = 60.0
+_HEALTHY_SECONDS: Final = 120.0
+"""A watch that ran this long starts again with the first delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What all streams of one bridge share.
+
+    Attributes:
+        api: the one way to the API server.
+        uid: identity of the cluster, part of every id.
+        log: where changes go.
+        lists: how many complete listings may run at once.
+    """
+
+    api: ApiServer
+    uid: str
+    log: Log
+    lists: trio.CapacityLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """A configured stream, resolved against what the server offers.
+
+    Attributes:
+        info: what its records tell of it.
+        resource: what is watched.
+        scopes: one watch each.
+        report_initial: False with `initial: skip`.
+        redact: applied to every event before anything else sees it, or None.
+    """
+
+    info: StreamInfo
+    resource: Resource
+    scopes: tuple[Scope, ...]
+    report_initial: bool
+    redact: Callable[[Event], Event] | None
+
+    @property
+    def shape(self) -> Shape:
+        """What its objects look like on the wire."""
+        resource = self.resource
+        return Shape(resource.group, resource.version, resource.kind, builtin=resource.builtin)
+
+
+async def run_stream(plan: StreamPlan, cluster: Cluster, stats: StreamStats) -> None:
+    """Run all watches of one stream until cancelled; raises only what must end the process."""
+    async with trio.open_nursery() as nursery:
+        for scope in plan.scopes:
+            nursery.start_soon(_keep_running, plan, scope, cluster, stats)
+
+
+async def _keep_running(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats) -> None:
+    incidents = Incidents(f"stream {plan.info.name}")
+    delay = _RESTART_FIRST
+    while True:
+        started = trio.current_time()
+        try:
+            await _run_watch(plan, scope, cluster, stats)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the failure domain: see the module
+            if not restartable(error):
+                raise
+            if trio.current_time() - started > _HEALTHY_SECONDS:
+                delay = _RESTART_FIRST
+            stats.restarts += 1
+            stats.enter(scope.namespace or "", Phase.BACKOFF.value, f"restarting after {error!r}")
+            incidents.happened("restarted", error=repr(error), seconds=delay)
+        await trio.sleep(delay)
+        delay = min(delay * 2, _RESTART_MAX)
+
+
+def restartable(error: BaseException) -> bool:
+    """Whether a failure may be survived by starting that stream or sink again."""
+    return all(isinstance(leaf, Exception) and not isinstance(leaf, _FATAL) for leaf in _leaves(error))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+async def _run_watch(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats) -> None:
+    namespace = scope.namespace or ""
+    fingerprint = _fingerprint(cluster.uid, plan, scope)
+    state = await cluster.log.watch_state(plan.info.name, namespace)
+    changed = state is not None and state.fingerprint not in ("", fingerprint)
+    resume = state is not None and not changed
+    rules = Reconciler(selected=plan.info.selected, epoch=state.epoch if state else 0)
+    stats.follow(rules.tally)
+    observer = WatchObserver(
+        plan.info,
+        namespace,
+        cluster.log,
+        rules,
+        redact=plan.redact,
+        confirm=Confirmer(cluster.api, plan.resource, plan.shape, scope).ask,
+        stats=stats,
+        fingerprint=fingerprint,
+        report_initial=plan.report_initial,
+    )
+    watcher = Watcher(
+        cluster.api,
+        plan.resource,
+        plan.shape,
+        scope,
+        state.cursor if state is not None and resume else None,
+        observer,
+        lists=cluster.lists,
+        first_cause=Cause.SCOPE_CHANGED if changed else Cause.FIRST_START,
+    )
+    if changed:
+        log("info", "scope changed: a new baseline, nothing is called deleted", stream=plan.info.name)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(observer.confirm_pending)
+        await watcher.run()
+
+
+def _fingerprint(cluster_uid: str, plan: StreamPlan, scope: Scope) -> str:
+    """Identity of the collection a cursor belongs to: the same text must mean the same objects."""
+    parts = (
+        cluster_uid,
+        plan.resource.group,
+        plan.resource.resource,
+        scope.namespace or "",
+        scope.label_selector,
+        scope.field_selector,
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
