@@ -1,0 +1,223 @@
+"""Runs the bridge on real parts, kills it again and again, and lets etcd's history judge the file."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from bridge.faults import POINTS
+from tests.components.cluster import Cluster
+from tests.components.process import eventually
+from tests.truth.load import CRD, GROUP, RESOURCES, Loader
+from tests.truth.oracle import Fact, Judgement, facts_of_lines, judge
+
+__all__ = ["Bridge", "Report", "history_of", "prepare", "run"]
+
+NAMESPACES = ("truth-a", "truth-b")
+_STREAMS = {
+    "configmaps": "v1/ConfigMap",
+    "secrets": "v1/Secret",
+    "widgets": f"{GROUP}/v1/Widget",
+}
+
+
+@dataclass
+class Report:
+    """What one run did and how it was judged."""
+
+    seed: int
+    writes: int = 0
+    kills: dict[str, int] = field(default_factory=dict)
+    judgement: Judgement | None = None
+
+    def __str__(self) -> str:
+        """For a person."""
+        kills = ", ".join(f"{where} {count}" for where, count in sorted(self.kills.items()))
+        total = sum(self.kills.values())
+        return f"seed {self.seed}: {self.writes} writes, {total} SIGKILLs ({kills})\n{self.judgement}"
+
+
+class Bridge:
+    """`kube-bridge run` as a process, with its configuration, state and output in one folder."""
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        self.folder = folder
+        self.out = folder / "out.jsonl"
+        self.log = folder / "bridge.log"
+        self.config = folder / "config.yaml"
+        self.process: subprocess.Popen[bytes] | None = None
+        streams = []
+        for name, kind in _STREAMS.items():
+            api_version, _, kind_name = kind.rpartition("/")
+            streams.append({"name": name, "apiVersion": api_version, "kind": kind_name})
+        kubeconfig = cluster.write_kubeconfig(folder / "kubeconfig", cluster.token)
+        config = {
+            "configVersion": 1,
+            "cluster": {"name": "truth", "kubeconfig": str(kubeconfig), "qps": 200, "burst": 400},
+            "state": {"path": str(folder / "state"), "maxBytes": "256Mi"},
+            "streams": streams,
+            "sinks": [{"name": "out", "type": "jsonlines", "path": str(self.out)}],
+        }
+        self.config.write_text(json.dumps(config))
+
+    def start(self, crash: str = "") -> None:
+        """Start it; `crash` arms one of `bridge.faults.POINTS`."""
+        environ = {**os.environ, "KUBE_BRIDGE_CRASH": crash}
+        log: IO[bytes]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bridge", "run", "-c", str(self.config)], env=environ, stderr=log
+            )
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        """The process; there must be one."""
+        if self.process is None:
+            raise RuntimeError("the bridge was not started")
+        return self.process
+
+    def kill(self) -> None:
+        """SIGKILL, and nothing of it is left."""
+        self.running.kill()
+        self.running.wait()
+
+    def crashed(self, seconds: float) -> bool:
+        """Whether it killed itself at the armed point within `seconds`; any other end is an error."""
+        try:
+            code = self.running.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        if code != -signal.SIGKILL:
+            raise AssertionError(f"the bridge ended by itself with {code}:\n{self.tail()}")
+        return True
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.running.terminate()
+        return self.running.wait(60)
+
+    def lines(self) -> list[bytes]:
+        """Whole lines of the file so far."""
+        if not self.out.exists():
+            return []
+        return self.out.read_bytes().split(b"\n")[:-1]
+
+    def synced(self) -> bool:
+        """Whether each stream has ended its first listing."""
+        ends = set()
+        for line in self.lines():
+            if b'"RESYNC"' in line and b'"end"' in line:
+                ends.add(json.loads(line)["stream"])
+        return ends == set(_STREAMS)
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+
+def prepare(cluster: Cluster) -> None:
+    """The custom resource and the namespaces that the load needs."""
+    cluster.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", CRD)
+    for namespace in NAMESPACES:
+        cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    path = RESOURCES[2].path.format(NAMESPACES[0])
+
+    def served() -> bool:
+        with cluster.client() as client:
+            return client.get(path).is_success
+
+    eventually(served, "the custom resource to be served")
+
+
+def history_of(cluster: Cluster, since: int) -> list[Fact]:
+    """etcd's own history of the watched resources from revision `since` on."""
+    prefixes = {
+        "/registry/configmaps/": "configmaps",
+        "/registry/secrets/": "secrets",
+        f"/registry/{GROUP}/widgets/": f"widgets.{GROUP}",
+    }
+    facts = []
+    for prefix, resource in prefixes.items():
+        for event in cluster.history(since, prefix):
+            namespace, _, name = event.key.removeprefix(prefix).partition("/")
+            facts.append(Fact(resource, namespace, name, event.revision, event.operation == "DELETE"))
+    return sorted(facts, key=lambda fact: fact.revision)
+
+
+@contextmanager
+def _loading(loader: Loader) -> Iterator[None]:
+    loader.start()
+    try:
+        yield
+    finally:
+        loader.stop()
+
+
+def run(
+    cluster: Cluster,
+    folder: Path,
+    *,
+    seed: int,
+    kills: int = 30,
+    rate: float = 300,
+    say: Callable[[str], None],
+) -> Report:
+    """Load, kill `kills` times at random moments and at each named point of the write path, judge."""
+    rng = random.Random(seed)
+    report = Report(seed)
+    prepare(cluster)
+    bridge = Bridge(folder, cluster)
+    bridge.start()
+    eventually(bridge.synced, "the first listing of every stream", seconds=60)
+    since = cluster.etcd.revision() + 1
+    loader = Loader(cluster, NAMESPACES, seed=seed, rate=rate)
+    plan = [f"{point}:{rng.randint(1, 12)}" for point in POINTS if not point.startswith("list.")]
+    plan += [""] * max(0, kills - len(plan))
+    rng.shuffle(plan)
+    with _loading(loader):
+        time.sleep(rng.uniform(0.5, 1.5))
+        bridge.kill()
+        report.kills["random"] = 1
+        for crash in plan:
+            where = _one_life(bridge, crash, rng)
+            report.kills[where] = report.kills.get(where, 0) + 1
+            say(f"killed at {where}; {loader.writes} writes")
+    report.writes = loader.writes
+    bridge.start()
+    history = history_of(cluster, since)
+    _catch_up(bridge, history)
+    code = bridge.stop()
+    report.judgement = judge(history, [f for f in facts_of_lines(bridge.lines()) if f.revision >= since])
+    if code != 0 or loader.errors:
+        raise AssertionError(f"exit code {code}, loader errors {loader.errors[:3]}\n{bridge.tail()}")
+    return report
+
+
+def _one_life(bridge: Bridge, crash: str, rng: random.Random) -> str:
+    """Start the bridge and kill it; returns where it died."""
+    bridge.start(crash)
+    if crash:
+        if bridge.crashed(15):
+            return crash.partition(":")[0]
+        bridge.kill()
+        return f"{crash} not reached"
+    if bridge.crashed(rng.uniform(0.2, 2.5)):
+        raise AssertionError("killed by somebody else")
+    bridge.kill()
+    return "random"
+
+
+def _catch_up(bridge: Bridge, history: list[Fact]) -> None:
+    """Wait until the file is as long as the truth, or stopped growing for long."""
+    expected = len(history)
+    deadline = time.monotonic() + 60
+    while len(facts_of_lines(bridge.lines())) < expected and time.monotonic() < deadline:
+        time.sleep(0.5)
