@@ -1,3 +1,7 @@
-"""What every test may ask for."""
+"""What every test of the suite shares."""
 
-pytest_plugins = ["tests.components.fixtures"]
+from hypothesis import settings
+
+# A deadline would measure the neighbours on a shared machine.
+settings.register_profile("bridge", deadline=None)
+settings.load_profile("bridge")
