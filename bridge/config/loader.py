@@ -1,0 +1,81 @@
+"""YAML text -> `Config`, or everything that is wrong with it at once."""
+
+from pathlib import Path
+from typing import Any
+
+from bridge.config.document import compose, line_of, read
+from bridge.config.fields import object_of
+from bridge.config.model import Config
+from bridge.config.problems import Place, Problem, Report
+from bridge.config.records import Record
+from bridge.config.rules import STREAM_SCHEMA, check_readable, check_rules
+from bridge.config.scalars import INVALID
+
+__all__ = ["load", "loads", "schema"]
+
+_ROOT = object_of(Config)
+
+
+def load(path: Path, *, check_files: bool = True) -> Config:
+    """The configuration in a file.
+
+    Args:
+        path: a YAML file in UTF-8.
+        check_files: also read the kubeconfig and every secret that it names, to tell now what would fail
+            later.
+
+    Raises:
+        ConfigError: with all problems; nothing was started, so tell the user and exit with 2.
+    """
+    report = Report(str(path))
+    text = read(path, report)
+    report.raise_if_any()
+    return loads(text or "", str(path), check_files=check_files)
+
+
+def loads(text: str, source: str, *, check_files: bool = True) -> Config:
+    """The configuration in a YAML text; `source` names it in errors. Otherwise as `load`."""
+    report = Report(source)
+    document = compose(text, report)
+    report.raise_if_any()
+    if document is None:
+        return loads("", source)
+    record = _ROOT.decode(document, Place(report, line_of(document)))
+    _only_the_version(report)
+    check_rules(record)
+    if check_files:
+        check_readable(record)
+    report.raise_if_any()
+    return _build(record, report)
+
+
+def _build(record: Record, report: Report) -> Config:
+    config = record.build()
+    report.raise_if_any()
+    if config is INVALID:
+        raise RuntimeError("a configuration without a problem could not be built")
+    return config  # type: ignore[no-any-return]  # a Record builds the class that it was made for
+
+
+def _only_the_version(report: Report) -> None:
+    """In another version anything else may be right or wrong, so nothing else is told."""
+    of_version: list[Problem] = [problem for problem in report.problems if problem.path == "configVersion"]
+    if of_version:
+        report.problems[:] = of_version
+        report.raise_if_any()
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the configuration, with the keys of all installed sinks.
+
+    It accepts whatever `loads` accepts; what it cannot tell (bounds of sizes, selectors, names that must
+    differ or exist) only `loads` rejects.
+    """
+    body = _ROOT.schema()
+    body["properties"]["streams"]["items"] |= STREAM_SCHEMA
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "kube-bridge",
+        "description": (Config.__doc__ or "").strip(),
+        **body,
+    }

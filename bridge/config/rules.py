@@ -1,0 +1,135 @@
+"""What must hold between keys: told of whatever could be read, so that no mistake hides another."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from bridge.config.model import Config, RetryConfig, StreamConfig
+from bridge.config.problems import Place, nearest
+from bridge.config.records import Record
+from bridge.secret import Secret, SecretError
+
+__all__ = ["STREAM_SCHEMA", "check_readable", "check_rules"]
+
+STREAM_SCHEMA: dict[str, Any] = {
+    "oneOf": [{"required": ["kind"]}, {"required": ["resource"]}],
+    "dependentRequired": {"kind": ["apiVersion"]},
+    "not": {"required": ["namespaces", "excludeNamespaces"]},
+}
+"""The rules of a stream that JSON Schema can tell as well."""
+
+
+def check_rules(root: Record) -> None:
+    """Note every rule that the configuration breaks."""
+    for record in root.records():
+        for rule in _RULES.get(record.type, ()):
+            rule(record)
+
+
+def check_readable(root: Record) -> None:
+    """Note every file and secret that cannot be read now."""
+    for record in root.records():
+        readable = {setting.name for setting in record.settings if setting.readable}
+        for name, value in record.values.items():
+            if isinstance(value, Secret):
+                _check_secret(value, record.place_of(name))
+            elif name in readable:
+                _check_file(value, record.place_of(name))
+
+
+def _check_secret(secret: Secret, place: Place) -> None:
+    try:
+        secret.read()
+    except SecretError as error:
+        place.wrong(str(error))
+
+
+def _check_file(path: Any, place: Place) -> None:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - reads a byte of whatever kind of path it is
+            file.read(1)
+    except OSError as error:
+        place.wrong(f"{str(path)!r} cannot be read ({error.strerror}); name a file that this user may read")
+
+
+def _one_of_kind_and_resource(stream: Record) -> None:
+    kind, resource = stream.given("kind"), stream.given("resource")
+    if kind and resource:
+        stream.place_of("resource").wrong("`kind` is there too; keep either kind or resource")
+    elif not kind and not resource:
+        stream.place.wrong("names nothing to watch; write `resource: pods`, or apiVersion and kind")
+    elif kind and not stream.given("api_version"):
+        stream.place_of("kind").wrong(
+            "needs apiVersion; write `apiVersion: v1` or `apiVersion: apps/v1` beside it"
+        )
+
+
+def _one_resource(stream: Record) -> None:
+    resource = stream.get("resource")
+    if resource is None:
+        return
+    here = stream.place_of("resource")
+    if resource == "all":
+        here.wrong("`all` names several resources; write a stream for each")
+    elif "." in resource and stream.given("api_version"):
+        here.wrong(f"`{resource}` names its group already; remove apiVersion, or write the plain name")
+
+
+def _one_choice_of_namespaces(stream: Record) -> None:
+    if stream.given("namespaces") and stream.given("exclude_namespaces"):
+        here = stream.place_of("exclude_namespaces")
+        here.wrong("`namespaces` is there too; keep either namespaces or excludeNamespaces")
+
+
+def _growing_pause(retry: Record) -> None:
+    initial, longest = retry.get("initial"), retry.get("max")
+    if initial is not None and longest is not None and longest < initial:
+        place = retry.place_of("max") if retry.given("max") else retry.place_of("initial")
+        place.wrong("max is less than initial; write a max that is as long or longer")
+
+
+def _unique_names(config: Record) -> None:
+    for items in ("streams", "sinks"):
+        first: dict[str, Place] = {}
+        for item in config.get(items) or ():
+            name, place = item.get("name"), item.place_of("name")
+            if name in first:
+                place.wrong(
+                    f"`{name}` is taken by {first[name].path} in line {first[name].line}; write another name"
+                )
+            elif name is not None:
+                first[name] = place
+
+
+def _known_streams(config: Record) -> None:
+    known = [name for stream in config.get("streams") or () if (name := stream.get("name")) is not None]
+    for sink in config.get("sinks") or ():
+        for name in sink.get("streams") or ():
+            if name not in known and known:
+                close = nearest(name, known)
+                hint = f"did you mean `{close}`?" if close else f"write one of {', '.join(known)}"
+                sink.place_of("streams").wrong(f"there is no stream `{name}`; {hint}")
+
+
+def _one_sink_per_path(config: Record) -> None:
+    """Two sinks that write into one file, or both to stdout, would tear each other's lines."""
+    first: dict[str, Place] = {}
+    for sink in config.get("sinks") or ():
+        options = sink.get("options")
+        if options is None or "path" not in options.values:
+            continue
+        path, place = os.path.normpath(str(options.values["path"])), options.place_of("path")
+        if path in first:
+            what = "stdout (`-`)" if path == "-" else f"`{path}`"
+            place.wrong(
+                f"{what} belongs to {first[path].path} in line {first[path].line}; write another path"
+            )
+        else:
+            first[path] = place
+
+
+_RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
+    StreamConfig: (_one_of_kind_and_resource, _one_resource, _one_choice_of_namespaces),
+    RetryConfig: (_growing_pause,),
+    Config: (_unique_names, _known_streams, _one_sink_per_path),
+}

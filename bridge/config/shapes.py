@@ -1,0 +1,211 @@
+"""The kinds that contain others: lists, secrets, and objects, which are frozen dataclasses."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from bridge.config.document import Entry, entries, line_of
+from bridge.config.problems import Place, nearest
+from bridge.config.records import Record, Setting
+from bridge.config.scalars import INVALID, FilePath, Kind, String, Wrong, plain_text, shown
+from bridge.secret import Secret
+from bridge.settings import Items, Text
+
+__all__ = ["As", "Listing", "Object", "SecretSource", "decode_settings", "object_schema"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list whose items are all of one kind and, where they are single values, all different."""
+
+    item: Kind
+    length: Items = field(default_factory=lambda: Items(0, ""))
+
+    def means(self) -> str:
+        """What to write."""
+        return f"a list, each item {self.item.means()}"
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema."""
+        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
+        if self.length.least:
+            schema["minItems"] = self.length.least
+        if not isinstance(self.item, Object):
+            schema["uniqueItems"] = True
+        return schema
+
+    def write(self, value: Any) -> str:
+        """As a YAML flow sequence."""
+        return f"[{', '.join(self.item.write(item) for item in value)}]"
+
+    def decode(self, node: Node, place: Place) -> Any:
+        """A tuple, or INVALID; items that are wrong are left out and noted."""
+        if not isinstance(node, SequenceNode):
+            place.wrong(f"is not a list; write `[...]` with {self.item.means()}")
+            return INVALID
+        if len(node.value) < self.length.least:
+            place.wrong(f"is an empty list; {self.length.write}")
+            return INVALID
+        items: list[Any] = []
+        seen: set[Any] = set()
+        for index, child in enumerate(node.value):
+            here = place.item(index, line_of(child))
+            item = self.item.decode(child, here)
+            if item is INVALID:
+                continue
+            if not isinstance(item, Record):
+                if item in seen:
+                    here.wrong(f"{shown(self.item.write(item))} is there twice; remove one of the two")
+                    continue
+                seen.add(item)
+            items.append(item)
+        return tuple(items)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """A secret: its value, `{file: ...}` or `{env: ...}`. No message ever shows the value."""
+
+    def means(self) -> str:
+        """What to write."""
+        return "a secret: its value, {file: PATH} or {env: NAME}"
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema."""
+        text = {"type": "string", "minLength": 1}
+        sources = [
+            {"type": "object", "properties": {key: text}, "required": [key], "additionalProperties": False}
+            for key in ("file", "env")
+        ]
+        return {"oneOf": [text, *sources]}
+
+    def write(self, value: Any) -> str:
+        """Where it is."""
+        return f"{{file: {value.file}}}" if value.file else f"{{env: {value.env}}}" if value.env else "..."
+
+    def decode(self, node: Node, place: Place) -> Any:
+        """The `Secret`, or INVALID; it is not read here."""
+        if isinstance(node, ScalarNode):
+            return self._literal(node, place)
+        if not isinstance(node, MappingNode):
+            place.wrong(f"is a list; write {self.means()}")
+            return INVALID
+        found = decode_settings(entries(node, place), _SECRET_KEYS, place, Secret)
+        if len(found.places) > 1:
+            place.wrong("has two sources; keep either file or env")
+        elif not found.places:
+            place.wrong(f"has no source; write {self.means()}")
+        if len(found.places) != 1 or not found.values:
+            return INVALID
+        return Secret(**found.values)
+
+    def _literal(self, node: ScalarNode, place: Place) -> Any:
+        try:
+            text = plain_text(node)
+        except Wrong:
+            text = ""
+        if not text:
+            place.wrong("is empty or not text; quote the secret, or write {file: PATH} or {env: NAME}")
+            return INVALID
+        return Secret(value=text.encode())
+
+
+_SECRET_KEYS = (
+    Setting("file", "file", FilePath(), required=False, default=None),
+    Setting(
+        "env",
+        "env",
+        String(Text("a variable's name", "the name of a variable")),
+        required=False,
+        default=None,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """A mapping with known keys."""
+
+    type: type[Any]
+    settings: tuple[Setting, ...]
+
+    def means(self) -> str:
+        """What to write."""
+        return f"a mapping with {_names(setting.key for setting in self.settings)}"
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema."""
+        return object_schema(self.settings)
+
+    def write(self, value: Any) -> str:
+        """As a YAML flow mapping."""
+        pairs = (f"{s.key}: {s.kind.write(getattr(value, s.name))}" for s in self.settings)
+        return f"{{{', '.join(pairs)}}}"
+
+    def decode(self, node: Node, place: Place) -> Any:
+        """A `Record`, also when keys in it are wrong; INVALID when it is no mapping."""
+        if not isinstance(node, MappingNode):
+            empty = isinstance(node, ScalarNode) and not node.value
+            place.wrong(f"{'has no value' if empty else 'is not a mapping'}; write {self.means()}")
+            return INVALID
+        return decode_settings(entries(node, place), self.settings, place, self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class As:
+    """Marks, in `Annotated`, a dataclass that is read by a kind of its own."""
+
+    kind: type[Object]
+
+
+def object_schema(settings: tuple[Setting, ...]) -> dict[str, Any]:
+    """JSON Schema of a mapping with these keys and no others."""
+    return {
+        "type": "object",
+        "properties": {setting.key: setting.schema() for setting in settings},
+        "required": [setting.key for setting in settings if setting.required],
+        "additionalProperties": False,
+    }
+
+
+def decode_settings(
+    found: Mapping[str, Entry], settings: tuple[Setting, ...], place: Place, owner: type[Any]
+) -> Record:
+    """Read the known keys of a mapping; unknown and missing ones are noted."""
+    record = Record(owner, settings, place)
+    known = {setting.key: setting for setting in settings}
+    suggested = _note_unknown(found, known, place)
+    for key, setting in known.items():
+        if key in found:
+            here = place.key(key, line_of(found[key].key))
+            record.places[setting.name] = here
+            value = setting.kind.decode(found[key].value, here)
+            if value is not INVALID:
+                record.values[setting.name] = value
+        # A key that is misspelt is not also missing.
+        elif setting.required and key not in suggested:
+            example = f", as `{key}: {setting.example}`" if setting.example else ""
+            place.key(key, place.line).wrong(f"is missing; write {setting.kind.means()}{example}")
+    return record
+
+
+def _note_unknown(found: Mapping[str, Entry], known: Mapping[str, Setting], place: Place) -> set[str]:
+    suggested = set()
+    free = [key for key in known if key not in found]
+    for name, entry in found.items():
+        if name in known:
+            continue
+        close = nearest(name, free) or nearest(name, known)
+        here = place.key(name if len(name) <= 60 else f"{name[:60]}...", line_of(entry.key))  # noqa: PLR2004 - fits a line
+        if close is None:
+            here.wrong(f"unknown key; write one of {_names(known)}")
+        else:
+            here.wrong(f"unknown key; did you mean `{close}`?")
+            suggested.add(close)
+    return suggested
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

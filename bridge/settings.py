@@ -1,0 +1,110 @@
+"""How a part of the bridge, or a sink, declares what a user may configure: fields of a frozen dataclass.
+
+No I/O here. The types of the fields and what `about` says of each drive the parser of the configuration, its
+JSON Schema and its documentation (`bridge.config`). A field `topic_name: str` is the key `topicName`.
+Understood are `str`, `bool`, `int`, `float`, `Path`, `Literal`, `tuple[X, ...]`, `X | None`, nested frozen
+dataclasses, `bridge.secret.Secret`, `Size`, `Seconds`, and classes with `from_text`; fields with `init=False`
+are not configured.
+
+```
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    name: str = field(metadata=about("Name of the bucket.", example="audit"))
+    part: Annotated[Size, Range(minimum=5 << 20)] = field(default=8 << 20, metadata=about("Bytes of a part."))
+```
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Protocol, Self, runtime_checkable
+
+__all__ = ["FromText", "Items", "Range", "Seconds", "Size", "Text", "Unit", "about"]
+
+
+class Unit(Enum):
+    """What a number with a suffix counts."""
+
+    BYTES = "bytes"
+    SECONDS = "seconds"
+
+
+Size = Annotated[int, Unit.BYTES]
+"""Bytes, written as Kubernetes quantities: `16Mi`, `500M` or a plain number."""
+
+Seconds = Annotated[float, Unit.SECONDS]
+"""Seconds, written with a unit: `500ms`, `10s`, `1h30m`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, in the unit of the field.
+
+    Attributes:
+        minimum: the least value, included.
+        above: every value is greater than this one.
+        maximum: the greatest value, included.
+    """
+
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Form of a text.
+
+    Attributes:
+        what: what it is, with its article, as `a stream name`.
+        write: what to write instead of a wrong one, as `lower-case letters and digits`.
+        pattern: a regular expression for all of it, in what Python and JSON Schema have in common.
+        check: for what a pattern cannot say: returns one sentence about what is wrong, or None.
+    """
+
+    what: str
+    write: str
+    pattern: str = ""
+    check: Callable[[str], str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Length of a list.
+
+    Attributes:
+        least: how many items there must be.
+        write: what to write instead of too few.
+    """
+
+    least: int
+    write: str
+
+
+@runtime_checkable
+class FromText(Protocol):
+    """A type that is written as one text."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The value of `text`.
+
+        Raises:
+            ValueError: what is wrong and what to write; shown to the user.
+        """
+        ...
+
+
+def about(
+    text: str, *, example: str = "", required: bool = False, readable: bool = False
+) -> Mapping[str, Any]:
+    """Metadata of a dataclass field.
+
+    Args:
+        text: what the key means, for the reference and the schema.
+        example: a value as one would write it in YAML.
+        required: the key must be there although the field has a default, which is for those who build the
+            object themselves.
+        readable: the value is a path of a file that must be readable when the configuration is loaded.
+    """
+    return {"about": text, "example": example, "required": required, "readable": readable}
