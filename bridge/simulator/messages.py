@@ -1,0 +1,112 @@
+"""What goes between transport and server: a request, and a response whose body is read in chunks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bridge.simulator.encode import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bridge.simulator.encode import Obj
+    from bridge.simulator.errors import ApiError
+
+__all__ = ["Body", "Bytes", "ConnectionCut", "Pieces", "Request", "Response", "json_response", "refusal"]
+
+JSON = "application/json"
+PLAIN_TEXT = "text/plain; charset=utf-8"
+
+
+class ConnectionCut(Exception):
+    """The connection ends inside a body; with `reset` by RST instead of FIN."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__("reset" if reset else "cut")
+        self.reset = reset
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; header names are lower case, of repeated query parameters the first counts."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Body(ABC):
+    """The bytes of a response, one HTTP chunk a call."""
+
+    length: int | None = None
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """The next chunk; empty at the end.
+
+        Raises:
+            ConnectionCut: the transport must break the connection here.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most bodies hold nothing
+        """Nobody reads on; called also after the end."""
+
+
+class Bytes(Body):
+    """A body that is there at once, sent with its length."""
+
+    def __init__(self, content: bytes) -> None:
+        self.length = len(content)
+        self._content = content
+
+    async def receive(self) -> bytes:
+        """All of it, then the end."""
+        content, self._content = self._content, b""
+        return content
+
+
+class Pieces(Body):
+    """A body that is made while it is sent, without a length."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def receive(self) -> bytes:
+        """The next piece that is not empty."""
+        return next((piece for piece in self._pieces if piece), b"")
+
+
+@dataclass(slots=True)
+class Response:
+    """Status, headers without framing (a transport adds that), and the body."""
+
+    status: int
+    body: Body
+    content_type: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> list[tuple[str, str]]:
+        """The headers in the order of the real server, with the length where it is known."""
+        headers = dict(self.headers)
+        if self.content_type:
+            headers["Content-Type"] = self.content_type
+        if self.body.length is not None:
+            headers["Content-Length"] = str(self.body.length)
+        return sorted(headers.items())
+
+
+def json_response(obj: Obj, status: int = 200) -> Response:
+    """A JSON document, ended by a newline as the server's encoder does."""
+    return Response(status, Bytes(dumps(obj) + b"\n"))
+
+
+def refusal(error: ApiError) -> Response:
+    """The Status object of an error."""
+    response = json_response(error.status, error.code)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
