@@ -16,7 +16,7 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
@@ -54,6 +54,7 @@ _ERROR_LIMIT: Final = 64 * 1024
 _ERROR_SECONDS: Final = 10.0
 _UNAUTHORIZED: Final = 401
 _CLOSED: Final = ("RemoteProtocolError", "ReadError", "WriteError")
+_REDIRECTS: Final = range(300, 400)
 _SUCCESS: Final = range(200, 300)
 _Headers = Mapping[str, str]
 
@@ -63,32 +64,36 @@ class Response:
     """A whole answer.
 
     Attributes:
-        status: 2xx.
+        status: any but 401 and redirects.
         headers: names in lower case.
-        body: decoded, complete.
+        body: decoded and complete; of an error, its first 64 KiB.
     """
 
     status: int
     headers: _Headers
     body: bytes
+    describe: "_Describe" = field(repr=False)
 
-    def json(self) -> Any:
-        """Parse the body.
+    def error(self) -> ApiError:
+        """Make this answer an error with a sentence."""
+        return self.describe(self.status, self.headers, self.body)
+
+    def checked(self) -> "Response":
+        """Return this answer if it is 2xx.
 
         Raises:
-            ApiError: it is no JSON, whatever its Content-Type says.
+            ApiError: it is not.
         """
-        try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            raise ApiError("the API server answered with broken JSON", status=self.status) from None
+        if self.status not in _SUCCESS:
+            raise self.error()
+        return self
 
 
 class Stream:
     """An answer that is read piece by piece; made by `ApiServer.stream`.
 
     Attributes:
-        status: of the answer, any but 401; the caller judges it.
+        status: of the answer, any but 401 and redirects; the caller judges it.
         headers: names in lower case.
     """
 
@@ -119,6 +124,10 @@ class Stream:
 
     async def error(self) -> ApiError:
         """Read the rest as an error, for an answer whose status or form is not the wanted one."""
+        return self._describe(self.status, self.headers, await self.excerpt())
+
+    async def excerpt(self) -> bytes:
+        """Read the rest, but no more than an error needs, and without failing."""
         body = bytearray()
         try:
             with trio.move_on_after(_ERROR_SECONDS):
@@ -126,7 +135,7 @@ class Stream:
                     body += piece
         except Interrupted:
             pass
-        return self._describe(self.status, self.headers, bytes(body))
+        return bytes(body)
 
     async def _read_gzip(self, gunzip: Gunzip, timeout: float) -> bytes:  # noqa: ASYNC109 - as `read`
         while True:
@@ -194,7 +203,8 @@ class ApiServer:
             limit: bytes that the decoded body may have.
 
         Raises:
-            ApiError: any answer but 2xx with a whole JSON body.
+            ApiError: a 401 that a renewed credential did not change, a redirect, a web page, a foreign
+                encoding, or more than `limit` bytes. Any other answer is returned, see `Response.checked`.
             Unreachable: no answer, no credential, or not in time.
             Interrupted: the body was cut.
         """
@@ -241,7 +251,8 @@ class ApiServer:
                 event ([B20]).
 
         Raises:
-            ApiError: a 401 that a renewed credential did not change, or an encoding that nobody asked for.
+            ApiError: a 401 that a renewed credential did not change, a redirect, a web page or a foreign
+                encoding. Any other answer is given to the caller.
             Unreachable: no answer, or no credential.
         """
         if (params or {}).get("watch", "false") in {"0", "false"}:
@@ -250,7 +261,7 @@ class ApiServer:
         reply, sent = await self._request("GET", path, params, headers, None, headers_timeout)
         try:
             stream = Stream(reply, _Describe(self.connection, path, sent))
-            if stream.status == _UNAUTHORIZED:
+            if stream.status == _UNAUTHORIZED or stream.status in _REDIRECTS:
                 raise await stream.error()
             wrong = wrong_body(self.connection, path, stream.status, stream.headers)
             if wrong and stream.status in _SUCCESS:
@@ -281,8 +292,10 @@ class ApiServer:
 
     async def _collect(self, reply: Reply, describe: "_Describe", timeout: float, limit: int) -> Response:  # noqa: ASYNC109 - as `get`
         stream = Stream(reply, describe)
-        if stream.status not in _SUCCESS:
+        if stream.status == _UNAUTHORIZED or stream.status in _REDIRECTS:
             raise await stream.error()
+        if stream.status not in _SUCCESS:
+            return Response(stream.status, stream.headers, await stream.excerpt(), describe)
         wrong = wrong_body(self.connection, describe.path, stream.status, stream.headers)
         if wrong:
             raise wrong
@@ -293,7 +306,7 @@ class ApiServer:
             if size > limit:
                 sentence = f"{self.connection.server}{describe.path} answered with more than {limit} bytes"
                 raise ApiError(sentence, status=stream.status, reason="TooLarge")
-        return Response(stream.status, stream.headers, b"".join(pieces))
+        return Response(stream.status, stream.headers, b"".join(pieces), describe)
 
     async def _request(
         self,

@@ -23,6 +23,7 @@ from bridge.kubernetes.failures import ApiError, Unreachable
 __all__ = ["api_error", "clean", "nearest", "retry_after", "root_cause", "unreachable", "wrong_body"]
 
 _SHORTEST_SECRET: Final = 6
+_DEEPEST_CHAIN: Final = 16
 _ANONYMOUS: Final = "system:anonymous"
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -152,18 +153,17 @@ def unreachable(connection: Connection, error: BaseException, certificate: str =
 
 def root_cause(error: BaseException) -> BaseException:
     """Return the operating system's or OpenSSL's error below the libraries' own."""
-    found, current, seen = error, error, 0
-    while current is not None and seen < 16:  # noqa: PLR2004 - only a guard against circles
-        seen += 1
+    found = error
+    current: BaseException | None = error
+    for _ in range(_DEEPEST_CHAIN):
+        if current is None:
+            break
         if isinstance(current, OSError) and (current.errno is not None or isinstance(current, ssl.SSLError)):
             found = current
         if isinstance(current, BaseExceptionGroup):
             current = current.exceptions[0]
-            continue
-        following = current.__cause__ or current.__context__
-        if following is None:
-            break
-        current = following
+        else:
+            current = current.__cause__ or current.__context__
     return found
 
 

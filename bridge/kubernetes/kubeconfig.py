@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import yaml
@@ -34,10 +34,11 @@ _KINDS: Final = {"clusters": "cluster", "users": "user", "contexts": "context"}
 class _Loader(SafeLoader):
     """Everything but null stays text: a password `0123` or a namespace `no` means itself."""
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in rules if tag.endswith((":null", ":merge"))]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag.endswith((":null", ":merge"))]
+    for first, rules in SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 @dataclass

@@ -5,7 +5,7 @@ One HTTP/1.1 connection per watch ([J1]), no cap on them ([J2]); TLS and proxies
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import httpcore
@@ -90,7 +90,7 @@ class _Body(httpx.AsyncByteStream):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         stream = self._answer.stream
-        assert hasattr(stream, "__aiter__")  # noqa: S101 - narrows httpcore's union of sync and async
+        assert isinstance(stream, AsyncIterable)  # noqa: S101 - narrows httpcore's union of sync and async
         return aiter(stream)
 
     async def aclose(self) -> None:

@@ -87,6 +87,7 @@ class Reply:
         if self._wire is None:
             return await self._read_foreign(timeout)
         self._wire.idle = timeout
+        failure: BaseException
         try:
             while True:
                 piece = await anext(self._pieces)
@@ -97,9 +98,9 @@ class Reply:
             return b""
         except FAILURES as error:
             self._ended = True
-            interrupted = _interrupted(error, timeout)
+            failure = error
         # Out here, so that the library's error and the request it holds are not chained to ours.
-        raise interrupted
+        raise _interrupted(failure, timeout)
 
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end, else close it ([H6], [J10])."""
@@ -121,14 +122,16 @@ class Reply:
 
     async def _read_foreign(self, timeout: float) -> bytes:  # noqa: ASYNC109 - as `read`
         """Read under a test's transport, which has no socket to set a timeout on."""
-        try:
-            with trio.fail_after(timeout):
+        failure: BaseException = trio.TooSlowError()
+        with trio.move_on_after(timeout):
+            try:
                 piece = await anext(self._pieces, b"")
+            except FAILURES as error:
+                failure = error
+            else:
                 self._ended = not piece
                 return piece
-        except (trio.TooSlowError, *FAILURES) as error:
-            interrupted = _interrupted(error, timeout)
-        raise interrupted
+        raise _interrupted(failure, timeout)
 
 
 def _interrupted(error: BaseException, timeout: float) -> Interrupted:
