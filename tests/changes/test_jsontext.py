@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.changes import jsontext
+from bridge.changes import deepjson, jsontext
 from bridge.changes.jsontext import Malformed, check_utf8, elements, members, text
 from tests.kubernetes import strategies
 
@@ -27,7 +27,7 @@ def by_either(document: bytes) -> tuple[object, object]:
     except Malformed:
         fast = Malformed
     try:
-        pairs = list(jsontext._deep(document, opening))
+        pairs = list(deepjson.scan(document, opening))
         own = dict(pairs) if opening == b"{" else [value for _, value in pairs]
     except Malformed:
         own = Malformed
