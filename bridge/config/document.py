@@ -70,10 +70,8 @@ def compose(text: str, report: Report) -> MappingNode | None:
         report.add(0, "", "is nested too deeply; a configuration has a handful of levels")
         return None
     # What PyYAML lets through of Python: chr() of an escape beyond Unicode, int() of an absurd %YAML version.
-    except (ValueError, OverflowError) as error:
-        report.add(
-            loader.line + 1, "", f"is not valid YAML ({error}); correct the escape or number in this line"
-        )
+    except (ValueError, OverflowError):
+        report.add(loader.line + 1, "", "is not valid YAML; correct the escape or number in this line")
         return None
     finally:
         loader.dispose()

@@ -16,7 +16,7 @@ from bridge.settings import FromText, Items, Range, Text, Unit
 
 __all__ = ["object_of", "settings_of"]
 
-_KINDS: Final[Mapping[type[Any], Kind]] = {bool: Boolean(), Path: FilePath(), Secret: SecretSource()}
+_KINDS: Final[Mapping[type[Any], Kind]] = {bool: Boolean(), Path: FilePath()}
 
 
 def object_of(owner: type[Any]) -> Object:
@@ -88,6 +88,8 @@ def _kind_of_class(hint: type[Any], marks: tuple[Any, ...]) -> Kind:
     form = _mark(marks, Text, Text("a text", "a text"))
     if hint is str:
         return String(form)
+    if hint is Secret:
+        return SecretSource(int(_mark(marks, Range, Range()).minimum or 1))
     if hint in _KINDS:
         return _KINDS[hint]
     if isinstance(hint, FromText):

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
+from bridge.changes.redact import MIN_KEY_BYTES, parse_path
 from bridge.config.selectors import field_selector_problem, label_selector_problem
 from bridge.config.shapes import As
 from bridge.config.sinks import SinkObject, type_problem
+from bridge.errors import UsageError
 from bridge.secret import Secret
 from bridge.settings import Items, Range, Seconds, Size, Text, about
 
@@ -28,6 +30,15 @@ __all__ = [
 ]
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
+def _field_path_problem(path: str) -> str | None:
+    try:
+        parse_path(path)
+    except UsageError as error:
+        return str(error).replace(f"the field path {path!r}", "it", 1)
+    return None
+
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _GROUP = rf"{_LABEL}(\.{_LABEL})*"
@@ -64,11 +75,7 @@ _FieldSelector = Annotated[
 ]
 _FieldPath = Annotated[
     str,
-    Text(
-        "a field path",
-        'names joined by `.`, as spec.containers[*].env or metadata.annotations["example.com/token"]',
-        r'[A-Za-z_$][A-Za-z0-9_$\-]*(\[\*\]|\["[^"\\]+"\]|\.[A-Za-z_$][A-Za-z0-9_$\-]*)*',
-    ),
+    Text("a field path", "as spec.containers[*].env", check=_field_path_problem),
 ]
 _SinkType = Annotated[str, Text("a sink type", "an installed one, as jsonlines", check=type_problem)]
 _Types = Annotated[
@@ -195,11 +202,11 @@ class MemoryConfig:
 class RedactionConfig:
     """How redacted values are replaced."""
 
-    key: Secret | None = field(
+    key: Annotated[Secret, Range(minimum=MIN_KEY_BYTES)] | None = field(
         default=None,
         metadata=about(
-            "Key of the HMAC that stands in for a redacted value. Without it one is made once, in the state "
-            "directory.",
+            "Key of the HMAC that stands in for a redacted value, 16 bytes or more. Without it one is made "
+            "once, in the state directory.",
             example="{file: /etc/kube-bridge/redaction-key}",
         ),
     )

@@ -7,6 +7,7 @@ from typing import Any
 from bridge.config.model import Config, RetryConfig, StreamConfig
 from bridge.config.problems import Place, nearest
 from bridge.config.records import Record
+from bridge.config.shapes import SecretSource
 from bridge.secret import Secret, SecretError
 
 __all__ = ["STREAM_SCHEMA", "check_readable", "check_rules"]
@@ -29,19 +30,22 @@ def check_rules(root: Record) -> None:
 def check_readable(root: Record) -> None:
     """Note every file and secret that cannot be read now."""
     for record in root.records():
-        readable = {setting.name for setting in record.settings if setting.readable}
-        for name, value in record.values.items():
-            if isinstance(value, Secret):
-                _check_secret(value, record.place_of(name))
-            elif name in readable:
-                _check_file(value, record.place_of(name))
+        for setting in record.settings:
+            value = record.values.get(setting.name)
+            if isinstance(setting.kind, SecretSource) and isinstance(value, Secret):
+                _check_secret(value, setting.kind.least, record.place_of(setting.name))
+            elif setting.readable and value is not None:
+                _check_file(value, record.place_of(setting.name))
 
 
-def _check_secret(secret: Secret, place: Place) -> None:
+def _check_secret(secret: Secret, least: int, place: Place) -> None:
     try:
-        secret.read()
+        length = len(secret.read())
     except SecretError as error:
         place.wrong(str(error))
+        return
+    if length < least:
+        place.wrong(f"the secret has {length} bytes and can be guessed; write one of at least {least}")
 
 
 def _check_file(path: Any, place: Place) -> None:

@@ -308,7 +308,9 @@ class Choice(Scalar):
     def read(self, node: ScalarNode) -> str | int:
         """The word."""
         for value in self.values:
-            if node.value == str(value) and (isinstance(value, str) or node.style is None):
+            if node.value == str(value):
+                if isinstance(value, int) and node.style is not None:
+                    raise Wrong(f"{shown(node.value)} is text; write the number without quotes")
                 return value
         close = nearest(node.value, map(str, self.values))
         hint = f"did you mean `{close}`? " if close else ""

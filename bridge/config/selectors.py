@@ -1,9 +1,9 @@
 """The syntax of label selectors and field selectors, as the API server reads them. No I/O here.
 
-What passes here is never answered with 400 for its syntax, and what does not pass would be; whether a kind
-supports a field is the server's to say. Sources: the pages "Labels and Selectors" and "Field Selectors" of
-https://kubernetes.io/docs/concepts/overview/working-with-objects/; the edges (empty values, `in` as a key, a
-trailing comma) as the tests see them on a real API server.
+What passes here is never answered with 400 for its syntax, and what does not pass would be, or selects in a
+way that nobody means (`app in ()`); whether a kind supports a field is the server's to say. Sources: the
+pages "Labels and Selectors" and "Field Selectors" of the Kubernetes documentation; the edges (empty values,
+`in` as a key, a trailing comma) as the tests see them on a real API server.
 """
 
 import re
@@ -79,7 +79,7 @@ class _LabelSelector:
                 return
             if word != ",":
                 raise _SelectorError(
-                    f"{_found(word)} where a `,` or the end belongs; join requirements with `,`"
+                    f"{_found(word)} where a `,` or the end belongs; write `,` between requirements"
                 )
 
     def _requirement(self) -> None:
@@ -98,9 +98,7 @@ class _LabelSelector:
             case "<" | ">":
                 self._integer(operator)
             case _:
-                raise _SelectorError(
-                    f"{_found(operator)} is not an operator; write =, ==, !=, in, notin, < or >"
-                )
+                raise _SelectorError(f"`{operator}` is not an operator; write =, ==, !=, in, notin, < or >")
 
     def _key(self, key: str) -> None:
         if not _is_word(key):

@@ -66,7 +66,13 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """A secret: its value, `{file: ...}` or `{env: ...}`. No message ever shows the value."""
+    """A secret: its value, `{file: ...}` or `{env: ...}`. No message ever shows the value.
+
+    Attributes:
+        least: how many bytes it must have; only known when it is read.
+    """
+
+    least: int = 1
 
     def means(self) -> str:
         """What to write."""

@@ -60,8 +60,8 @@ def parse_duration(text: str) -> float | None:
 def format_duration(seconds: float) -> str:
     """A short way to write `seconds`."""
     if seconds < 1:
-        return f"{seconds * 1000:g}ms"
+        return f"{seconds * 1000:.12g}ms"
     for unit, factor in (("h", 3600), ("m", 60)):
         if seconds >= factor and seconds % factor == 0:
-            return f"{seconds / factor:g}{unit}"
-    return f"{seconds:g}s"
+            return f"{seconds / factor:.12g}{unit}"
+    return f"{seconds:.12g}s"

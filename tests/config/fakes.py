@@ -1,0 +1,76 @@
+"""Sinks that exist for their options only: what an installed package would offer under an entry point."""
+
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from bridge.config.sinks import GROUP
+from bridge.secret import Secret
+from bridge.settings import Range, Seconds, Size, about
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """One key, as the sink of JSON lines has."""
+
+    max_records: ClassVar[int] = 100
+    path: str = field(metadata=about("A file, or - for stdout.", example='"-"'))
+    # What a sink keeps for itself is no key, and its type may be unknown when the program runs.
+    _opened: "Callable[[], None] | None" = field(default=None, init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Something nested."""
+
+    ca: Path | None = field(default=None, metadata=about("A certificate authority.", readable=True))
+    insecure: bool = field(default=False, metadata=about("Trust anybody."))
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """A field of each type that can be configured."""
+
+    url: str = field(metadata=about("Where to."))
+    password: Secret | None = field(default=None, metadata=about("Who we are."))
+    tls: Tls = field(default_factory=Tls, metadata=about("How to trust."))
+    batch_bytes: Annotated[Size, Range(minimum=1024)] = field(default=1 << 20, metadata=about("A batch."))
+    timeout: Seconds = field(default=10.0, metadata=about("Patience."))
+    attempts: Annotated[int, Range(minimum=1, maximum=9)] = field(default=3, metadata=about("Tries."))
+    ratio: float = field(default=0.5, metadata=about("A share."))
+    method: Literal["POST", "PUT"] = field(default="POST", metadata=about("How."))
+    headers: tuple[str, ...] = field(default=(), metadata=about("More."))
+
+    def __post_init__(self) -> None:
+        if self.ratio == 0 and self.attempts > 1:
+            raise ValueError("a ratio of 0 allows one attempt; write attempts: 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Clashing:
+    """Takes a key that every sink has."""
+
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Has a field that nothing can be written for."""
+
+    table: dict[str, Any]
+
+
+def entry_points(*, group: str) -> list[EntryPoint]:
+    """Stands in for `importlib.metadata.entry_points`."""
+    targets = {
+        "lines": "tests.config.fakes:Lines",
+        "everything": "tests.config.fakes:Everything",
+        "clashing": "tests.config.fakes:Clashing",
+        "unreadable": "tests.config.fakes:Unreadable",
+        "uninstalled": "tests.config.no_such_module:Sink",
+    }
+    return [EntryPoint(name, target, GROUP) for name, target in targets.items() if group == GROUP]
