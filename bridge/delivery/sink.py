@@ -20,7 +20,7 @@ import msgspec
 
 from bridge.errors import BridgeError
 
-__all__ = ["Delivery", "Rejected", "Resume", "Sink", "Unavailable"]
+__all__ = ["ClosedPipe", "Delivery", "Rejected", "Resume", "Sink", "Unavailable"]
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -42,15 +42,17 @@ class Delivery(msgspec.Struct, frozen=True):
 
     Attributes:
         last_position: of the last record considered for this delivery (filtered ones included).
-        values: one rendered record each, without a line end.
+        values: one rendered record each, without a line end; at least one.
         keys: the ordering key of each record (`cluster/group/resource/namespace/name`).
         size: bytes of all values.
+        replay: an earlier run or attempt, cut off before it could say so, may have delivered some of these.
     """
 
     last_position: int
     values: Sequence[bytes]
     keys: Sequence[str]
     size: int
+    replay: bool = False
 
 
 class Unavailable(BridgeError):
@@ -63,6 +65,12 @@ class Unavailable(BridgeError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class ClosedPipe(BridgeError):
+    """Whoever read our standard output has what it wanted: the command ends quietly."""
+
+    exit_code: ClassVar[int] = 0
 
 
 class Rejected(BridgeError):
