@@ -6,6 +6,7 @@ reads etcd (real-apiserver 8.4). Only its 404, or another uid under that name, i
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 import trio
@@ -14,8 +15,7 @@ from bridge.changes.change import Event, Gone
 from bridge.changes.reconcile import Answer, Known
 from bridge.errors import BridgeError
 from bridge.kubernetes.apiserver import ApiServer
-from bridge.kubernetes.discovery import Resource
-from bridge.kubernetes.requests import Scope, collection_path, object_path
+from bridge.kubernetes.requests import Resource, Scope, collection_path
 from bridge.kubernetes.scan import Failure, Malformed, Shape, read_line, read_page
 
 __all__ = ["Confirmer", "Unanswered"]
@@ -70,7 +70,7 @@ class Confirmer:
         found = await self._get(namespace, name)
         if found is None:
             return Answer(key, known, Gone.DELETED, None)
-        if not self._scope.selects:
+        if not self._scope.parameters():
             same = found.uid == known.uid
             return Answer(key, known, None if same else Gone.DELETED, None if same else found)
         selected = await self._get_selected(namespace, name)
@@ -80,7 +80,7 @@ class Confirmer:
         return Answer(key, known, gone, selected)
 
     async def _get(self, namespace: str, name: str) -> Event | None:
-        path = object_path(self._resource, namespace, name)
+        path = f"{collection_path(self._resource, Scope(namespace))}/{quote(name, safe='')}"
         response = await self._api.get(path)
         if response.status == 404 and _is_not_found(response.body):  # noqa: PLR2004 - HTTP
             return None
@@ -96,9 +96,11 @@ class Confirmer:
 
     async def _get_selected(self, namespace: str, name: str) -> Event | None:
         """The object as the stream's selectors see it: a list of at most one."""
-        path = collection_path(self._resource, namespace)
-        params = self._scope.selectors(f"metadata.name={name}")
-        response = await self._api.get(path, params=params)
+        path = collection_path(self._resource, Scope(namespace))
+        params = self._scope.parameters()
+        terms = (params.get("fieldSelector", ""), f"metadata.name={name}")
+        params["fieldSelector"] = ",".join(term for term in terms if term)
+        response = (await self._api.get(path, params)).checked()
         try:
             page = read_page(response.body, self._shape)
         except Malformed as error:

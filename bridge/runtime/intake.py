@@ -51,7 +51,9 @@ class WatchObserver:
         confirm: asks about suspected deletions.
         stats: counters of the stream.
         fingerprint: identity of the collection, stored with the cursor.
+        notice: told what the watch does.
         report_initial: False with `initial: skip`: the very first listing is recorded, not reported.
+        announce: False leaves out the RESYNC pair of the very first listing.
     """
 
     def __init__(  # noqa: PLR0913 - it is where the rooms meet
@@ -65,7 +67,9 @@ class WatchObserver:
         confirm: Confirm,
         stats: StreamStats,
         fingerprint: str,
+        notice: Callable[[Phase, str], None],
         report_initial: bool = True,
+        announce: bool = True,
     ) -> None:
         self._stream = stream
         self._scope = scope
@@ -75,7 +79,10 @@ class WatchObserver:
         self._confirm = confirm
         self._stats = stats
         self._fingerprint = fingerprint
+        self._notice = notice
         self._report_initial = report_initial
+        self._announce = announce
+        self._announced = False
         self._listing: Listing | None = None
         self._resync: dict[str, Any] = {}
         self._serial = 0
@@ -99,9 +106,11 @@ class WatchObserver:
             "from": from_rv,
             "scope": self._scope,
         }
-        self._stats.listings[cause.value] = self._stats.listings.get(cause.value, 0) + 1
-        begin = self._control(Type.RESYNC, {**self._resync, "phase": "begin"})
-        await self._log.append(self._stream, self._scope, lambda _: [begin], size=512)
+        self._stats.listings[cause.value] += 1
+        self._announced = self._announce or cause is not Cause.FIRST_START
+        if self._announced:
+            begin = self._control(Type.RESYNC, {**self._resync, "phase": "begin"})
+            await self._log.append(self._stream, self._scope, lambda _: [begin], size=512)
 
     async def page(self, events: Sequence[Event]) -> None:
         """Merge one page with the inventory."""
@@ -141,7 +150,7 @@ class WatchObserver:
             )
             counts = msgspec.structs.asdict(listing.counts)
             end = {**self._resync, "phase": "end", "to": rv, "counts": counts}
-            return [*changes, self._control(Type.RESYNC, end, rv)]
+            return [*changes, self._control(Type.RESYNC, end, rv)] if self._announced else changes
 
         crash_point("list.end")
         await self._log.append(
@@ -191,8 +200,8 @@ class WatchObserver:
         await self._log.append(self._stream, self._scope, lambda _: [record], size=len(line))
 
     def phase(self, phase: Phase, reason: str) -> None:
-        """Remember it for readiness, metrics and the person who waits."""
-        self._stats.enter(self._scope, phase.value, reason)
+        """Pass it on to readiness, metrics and the person who waits."""
+        self._notice(phase, reason)
 
     async def confirm_pending(self) -> None:
         """Ask again, for ever, about suspects that no listing could settle. Ends only by cancellation."""

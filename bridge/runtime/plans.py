@@ -10,7 +10,7 @@ from bridge.changes.change import StreamInfo
 from bridge.changes.redact import Redactor
 from bridge.config import Config, StreamConfig
 from bridge.errors import StateError, UsageError
-from bridge.kubernetes.discovery import Catalog, Resource
+from bridge.kubernetes.catalog import Catalog, Resource
 from bridge.kubernetes.requests import Scope
 from bridge.runtime.stream import StreamPlan
 
@@ -35,7 +35,7 @@ def resource_of(stream: StreamConfig, catalog: Catalog) -> Resource:
     found = catalog.resolve(stream.resource)
     if len(found) != 1:
         raise UsageError(
-            f"stream {stream.name}: {stream.resource} means {len(found)} resources; configure a stream for each"
+            f"stream {stream.name}: {stream.resource} means {len(found)} resources; write a stream for each"
         )
     return found[0]
 
@@ -57,12 +57,14 @@ def plan_stream(stream: StreamConfig, catalog: Catalog, *, key: bytes, cluster_u
         raise UsageError(
             f"stream {stream.name}: {resource.resource} are not namespaced; remove its namespaces"
         )
-    hides = is_secret(resource) and stream.secret_values == "redact"
+    hides = is_secret(resource) and stream.secret_values == "redact"  # noqa: S105 - a choice, no secret
     changed = hides or bool(stream.redact) or bool(stream.drop)
     redact = None
     if changed:
         redact = Redactor(key, cluster_uid, secret_values=hides, redact=stream.redact, drop=stream.drop)
-    field_selector = _joined([stream.field_selector, *(f"metadata.namespace!={n}" for n in stream.exclude_namespaces)])
+    field_selector = _joined(
+        [stream.field_selector, *(f"metadata.namespace!={n}" for n in stream.exclude_namespaces)]
+    )
     info = StreamInfo(
         stream.name,
         resource.group,
@@ -73,7 +75,7 @@ def plan_stream(stream: StreamConfig, catalog: Catalog, *, key: bytes, cluster_u
         redacted=changed,
     )
     scopes = tuple(
-        Scope(namespace, stream.label_selector, field_selector) for namespace in stream.namespaces or (None,)
+        Scope(namespace, stream.label_selector, field_selector) for namespace in stream.namespaces or ("",)
     )
     return StreamPlan(info, resource, scopes, report_initial=stream.initial == "emit", redact=redact)
 
@@ -93,7 +95,9 @@ def redaction_key(config: Config, state: Path) -> bytes:
             _write_new(path, secrets.token_bytes(_KEY_BYTES))
         key = path.read_bytes()
     except OSError as error:
-        raise StateError(f"the redaction key {path} cannot be used: {error.strerror}; check its owner and mode") from error
+        raise StateError(
+            f"the redaction key {path} cannot be used: {error.strerror}; check its owner and mode"
+        ) from error
     if len(key) < _KEY_BYTES:
         raise StateError(
             f"the redaction key {path} is damaged; restore it, or remove it and accept that all hashes change"

@@ -7,33 +7,41 @@ it never touches a sibling. Broken invariants and a log that cannot commit end t
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from bridge.changes.change import Cause, Event, StreamInfo
 from bridge.changes.reconcile import Reconciler
-from bridge.errors import BridgeError, InvariantError, StateError
+from bridge.errors import InvariantError, StateError
 from bridge.kubernetes.apiserver import ApiServer
-from bridge.kubernetes.discovery import Resource
+from bridge.kubernetes.catalog import Resource
 from bridge.kubernetes.observer import Phase
 from bridge.kubernetes.requests import Scope
 from bridge.kubernetes.scan import Shape
+from bridge.kubernetes.server_memory import ServerMemory
 from bridge.kubernetes.watcher import Watcher
 from bridge.logs import Incidents, log
 from bridge.operations.stats import StreamStats
 from bridge.runtime.confirm import Confirmer
 from bridge.runtime.intake import WatchObserver
 from bridge.store.contract import Log
-from bridge.store.failures import StoreFailed
+from bridge.store.failures import LogError
 
-__all__ = ["Cluster", "StreamPlan", "run_stream"]
+__all__ = ["Cluster", "Notice", "StreamPlan", "restartable", "run_stream"]
 
-_FATAL: Final = (InvariantError, StateError, StoreFailed)
+_FATAL: Final = (InvariantError, StateError, LogError)
 _RESTART_FIRST: Final = 1.0
 _RESTART_MAX: Final = 60.0
 _HEALTHY_SECONDS: Final = 120.0
 """A watch that ran this long starts again with the first delay."""
+
+
+class Notice(Protocol):
+    """Called when a watch does something else; never waits."""
+
+    def __call__(self, stream: StreamInfo, scope: str, phase: Phase, reason: str) -> None:
+        """`reason` is one sentence, "" when all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +53,16 @@ class Cluster:
         uid: identity of the cluster, part of every id.
         log: where changes go.
         lists: how many complete listings may run at once.
+        memory: what the watches know of the server.
+        notice: told what each watch does.
     """
 
     api: ApiServer
     uid: str
     log: Log
     lists: trio.CapacityLimiter
+    memory: ServerMemory
+    notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class StreamPlan:
         scopes: one watch each.
         report_initial: False with `initial: skip`.
         redact: applied to every event before anything else sees it, or None.
+        announce: False leaves out the RESYNC pair of the very first listing.
     """
 
     info: StreamInfo
@@ -70,6 +83,7 @@ class StreamPlan:
     scopes: tuple[Scope, ...]
     report_initial: bool
     redact: Callable[[Event], Event] | None
+    announce: bool = True
 
     @property
     def shape(self) -> Shape:
@@ -86,20 +100,28 @@ async def run_stream(plan: StreamPlan, cluster: Cluster, stats: StreamStats) -> 
 
 
 async def _keep_running(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats) -> None:
-    incidents = Incidents(f"stream {plan.info.name}")
+    incidents = Incidents(log)
     delay = _RESTART_FIRST
     while True:
         started = trio.current_time()
         try:
             await _run_watch(plan, scope, cluster, stats)
-        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the failure domain: see the module
+        except (Exception, BaseExceptionGroup) as error:  # the failure domain, see the module
             if not restartable(error):
                 raise
             if trio.current_time() - started > _HEALTHY_SECONDS:
                 delay = _RESTART_FIRST
             stats.restarts += 1
-            stats.enter(scope.namespace or "", Phase.BACKOFF.value, f"restarting after {error!r}")
-            incidents.happened("restarted", error=repr(error), seconds=delay)
+            cluster.notice(plan.info, scope.namespace, Phase.BACKOFF, f"starts again after {error!r}")
+            incidents.report(
+                "restart",
+                "error",
+                "stream failed and starts again",
+                stream=plan.info.name,
+                scope=scope.namespace,
+                error=repr(error),
+                wait=delay,
+            )
         await trio.sleep(delay)
         delay = min(delay * 2, _RESTART_MAX)
 
@@ -118,13 +140,13 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 async def _run_watch(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats) -> None:
-    namespace = scope.namespace or ""
+    namespace = scope.namespace
     fingerprint = _fingerprint(cluster.uid, plan, scope)
     state = await cluster.log.watch_state(plan.info.name, namespace)
     changed = state is not None and state.fingerprint not in ("", fingerprint)
     resume = state is not None and not changed
     rules = Reconciler(selected=plan.info.selected, epoch=state.epoch if state else 0)
-    stats.follow(rules.tally)
+    stats.tallies[namespace] = rules.tally
     observer = WatchObserver(
         plan.info,
         namespace,
@@ -134,7 +156,9 @@ async def _run_watch(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: St
         confirm=Confirmer(cluster.api, plan.resource, plan.shape, scope).ask,
         stats=stats,
         fingerprint=fingerprint,
+        notice=lambda phase, reason: cluster.notice(plan.info, namespace, phase, reason),
         report_initial=plan.report_initial,
+        announce=plan.announce,
     )
     watcher = Watcher(
         cluster.api,
@@ -144,6 +168,7 @@ async def _run_watch(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: St
         state.cursor if state is not None and resume else None,
         observer,
         lists=cluster.lists,
+        memory=cluster.memory,
         first_cause=Cause.SCOPE_CHANGED if changed else Cause.FIRST_START,
     )
     if changed:
@@ -159,10 +184,8 @@ def _fingerprint(cluster_uid: str, plan: StreamPlan, scope: Scope) -> str:
         cluster_uid,
         plan.resource.group,
         plan.resource.resource,
-        scope.namespace or "",
+        scope.namespace,
         scope.label_selector,
         scope.field_selector,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-

@@ -1,0 +1,203 @@
+"""`run`: the tree of nurseries. What starts, in which order, what ends what, and how it drains.
+
+```
+serve
+|-- log        first: without the lock on the state nothing else may start
+|-- http       /livez and /readyz tell the truth from the first second on
+|-- sinks      one worker each; they deliver the backlog also while the API server is away
+`-- streams    one task each: resolve (waits for the API server and the resource), then watch
+```
+
+SIGTERM or SIGINT: streams end, the log commits what was read, sinks drain until a deadline, exit 0. A
+second signal skips the drain; nothing is lost by that, it is delivered after the next start.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import trio
+
+from bridge.changes.envelope import Bridge
+from bridge.config import Config, StreamConfig
+from bridge.errors import BridgeError, StateError, UsageError
+from bridge.kubernetes.apiserver import ApiServer, RateLimiter
+from bridge.kubernetes.catalog import Catalog
+from bridge.kubernetes.discovery import cluster_uid, discover
+from bridge.kubernetes.reach import service_connection
+from bridge.kubernetes.server_memory import ServerMemory
+from bridge.logs import Incidents, configure, log
+from bridge.runtime.endpoint import Endpoint
+from bridge.runtime.health import Health
+from bridge.runtime.outlets import Outlets
+from bridge.runtime.plans import plan_stream, redaction_key
+from bridge.runtime.stream import Cluster, StreamPlan, run_stream
+from bridge.store.log import SqliteLog
+
+__all__ = ["serve"]
+
+_DRAIN_SECONDS: Final = 25.0
+"""Below the 30 s that Kubernetes grants a pod by default."""
+_WAITS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between tries to reach the API server or to find a resource; the last one repeats."""
+
+_T = TypeVar("_T")
+
+
+async def serve(config: Config) -> int:
+    """Run until a signal; returns the exit code 0.
+
+    Raises:
+        UsageError: the configuration cannot work (exit 2).
+        StateError: the state needs a person, or belongs to another cluster (exit 3).
+        BridgeError: a broken promise or a failing disk ended it (exit 1).
+    """
+    configure()
+    if config.state is None:
+        raise UsageError(
+            "`run` needs `state: {path: ...}` in the configuration: where cursors and the log live"
+        )
+    connection = service_connection(kubeconfig=config.cluster.kubeconfig, context=config.cluster.context)
+    for warning in connection.warnings:
+        log("warning", warning)
+    limiter = RateLimiter(config.cluster.qps, config.cluster.burst)
+    async with (
+        SqliteLog.open(
+            config.state.path, max_bytes=config.state.max_bytes, memory_bytes=config.memory.max_bytes
+        ) as records,
+        ApiServer(connection, limiter=limiter) as api,
+    ):
+        await _Service(config, records, api).run()
+    return 0
+
+
+class _Service:
+    """The parts of one running bridge."""
+
+    def __init__(self, config: Config, records: SqliteLog, api: ApiServer) -> None:
+        self._config = config
+        self._log = records
+        self._api = api
+        self._health = Health(records, [stream.name for stream in config.streams])
+        self._incidents = Incidents(log)
+        self._outlets = Outlets(config, records)
+
+    async def run(self) -> None:
+        """Everything, until the first signal; then the drain, until done, its deadline or the second one."""
+        async with trio.open_nursery() as nursery, _signals() as signals:
+            endpoint = Endpoint(self._log, self._health, self._outlets)
+            if self._config.http is not None:
+                await nursery.start(endpoint.serve, self._config.http.listen)
+            nursery.start_soon(self._tick)
+            async with trio.open_nursery() as work:
+                work.start_soon(self._work, nursery)
+                await signals.receive()
+                log("info", "draining: watches end, what was read is delivered")
+                work.cancel_scope.cancel()
+            with trio.move_on_after(_DRAIN_SECONDS) as drain:
+                async with trio.open_nursery() as second:
+                    second.start_soon(_cancel_on, signals, drain)
+                    await self._log.flush()
+                    await self._outlets.drain(drain.deadline)
+                    second.cancel_scope.cancel()
+            self._outlets.tell_rest()
+            nursery.cancel_scope.cancel()
+
+    async def _work(self, sinks: trio.Nursery) -> None:
+        """Deliver what an earlier life left behind, find out which cluster this is, and watch it."""
+        known = self._config.cluster.uid or self._log.cluster
+        async with trio.open_nursery() as nursery:
+            if known is not None:
+                await self._outlets.open(Bridge(self._config.cluster.name, known), sinks)
+            uid = await self._identify()
+            if known is None:
+                await self._outlets.open(Bridge(self._config.cluster.name, uid), sinks)
+            cluster = Cluster(
+                self._api,
+                uid,
+                self._log,
+                trio.CapacityLimiter(self._config.cluster.max_concurrent_lists),
+                ServerMemory(),
+                self._health.notice,
+            )
+            for stream in self._config.streams:
+                nursery.start_soon(self._stream, stream, cluster)
+
+    async def _identify(self) -> str:
+        """The cluster's uid; a state of another cluster ends the bridge (promise 8)."""
+        uid = self._config.cluster.uid
+        if uid is None:
+            uid = await self._until_reached("cluster", lambda: cluster_uid(self._api))
+        try:
+            await self._log.claim(uid)
+        except StateError as error:
+            raise StateError(f"{error} (it was reached through {self._api.connection.source})") from error
+        log(
+            "info", "watching", cluster=self._config.cluster.name, uid=uid, server=self._api.connection.server
+        )
+        return uid
+
+    async def _stream(self, stream: StreamConfig, cluster: Cluster) -> None:
+        key = b""
+        if self._config.state is not None:
+            key = redaction_key(self._config, self._config.state.path)
+        tries = 0
+        plan: StreamPlan | None = None
+        while plan is None:
+            catalog: Catalog = await self._until_reached(stream.name, lambda: discover(self._api))
+            try:
+                plan = plan_stream(stream, catalog, key=key, cluster_uid=cluster.uid)
+            except UsageError as error:
+                # It may be installed later: a configured resource that is absent is a declared wait.
+                self._health.absent(stream.name, str(error))
+                self._incidents.report(stream.name, "warning", str(error), stream=stream.name)
+                await trio.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
+                tries += 1
+        self._incidents.end(stream.name, "found", stream=stream.name)
+        await run_stream(plan, cluster, self._health.stats(stream.name))
+
+    async def _until_reached(self, what: str, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Call until it answers: an API server that is away is no reason to end."""
+        tries = 0
+        while True:
+            try:
+                answer = await call()
+            except BridgeError as error:
+                if isinstance(error, UsageError | StateError):
+                    raise
+                self._health.unreached(str(error))
+                self._incidents.report(what, "warning", str(error))
+            else:
+                self._incidents.end(what, "reached the API server")
+                return answer
+            await trio.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
+            tries += 1
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(1)
+            self._health.beat()
+            self._incidents.tick()
+
+
+@asynccontextmanager
+async def _signals() -> AsyncIterator[trio.MemoryReceiveChannel[int]]:
+    """SIGTERM and SIGINT as values, while the block runs."""
+    sender, receiver = trio.open_memory_channel[int](8)
+
+    async def forward() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as incoming:
+            async for number in incoming:
+                sender.send_nowait(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(forward)
+        yield receiver
+        nursery.cancel_scope.cancel()
+
+
+async def _cancel_on(signals: trio.MemoryReceiveChannel[int], scope: trio.CancelScope) -> None:
+    await signals.receive()
+    log("info", "second signal: what is not delivered yet is delivered after the next start")
+    scope.cancel()
