@@ -1,5 +1,6 @@
 """The kinds that contain others: lists, secrets, and objects, which are frozen dataclasses."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,12 +81,8 @@ class SecretSource:
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema."""
-        text = {"type": "string", "minLength": 1}
-        sources = [
-            {"type": "object", "properties": {key: text}, "required": [key], "additionalProperties": False}
-            for key in ("file", "env")
-        ]
-        return {"oneOf": [text, *sources]}
+        sources = [object_schema((dataclasses.replace(key, required=True),)) for key in _SECRET_KEYS]
+        return {"oneOf": [{"type": "string", "minLength": 1}, *sources]}
 
     def write(self, value: Any) -> str:
         """Where it is."""
@@ -118,15 +115,12 @@ class SecretSource:
         return Secret(value=text.encode())
 
 
+_VARIABLE = Text("a variable's name", "the name of a variable")
 _SECRET_KEYS = (
-    Setting("file", "file", FilePath(), required=False, default=None),
     Setting(
-        "env",
-        "env",
-        String(Text("a variable's name", "the name of a variable")),
-        required=False,
-        default=None,
+        "file", "file", FilePath(), required=False, default=None, about="A file, read when it is needed."
     ),
+    Setting("env", "env", String(_VARIABLE), required=False, default=None, about="An environment variable."),
 )
 
 

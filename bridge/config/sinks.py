@@ -21,6 +21,9 @@ GROUP = "kube_bridge.sinks"
 """Entry point group: the name is the `type` in the configuration, the object is the sink's class."""
 
 
+_UNKNOWN = "This sink cannot be imported here, so its keys are not known."
+
+
 def installed() -> dict[str, EntryPoint]:
     """The sinks that can be named, by type; none of them is imported."""
     return {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -79,7 +82,11 @@ class SinkObject(Object):
             except TypeError:
                 # Its keys cannot be known, and those of the others still can.
                 alternatives.append(
-                    {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]}
+                    {
+                        "type": "object",
+                        "properties": {"type": {"const": name, "description": _UNKNOWN}},
+                        "required": ["type"],
+                    }
                 )
                 continue
             alternative = object_schema((*common, *own))
