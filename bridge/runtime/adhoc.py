@@ -196,7 +196,7 @@ def _plan(resource: Resource, options: WatchOptions, namespace: str, uid: str) -
         selected=bool(options.label_selector or options.field_selector),
         redacted=is_secret(resource) and not options.show_secrets,
     )
-    scope = Scope(namespace if resource.namespaced else None, options.label_selector, options.field_selector)
+    scope = Scope(namespace if resource.namespaced else "", options.label_selector, options.field_selector)
     redact = None
     if info.redacted:
         redact = Redactor(secrets.token_bytes(32), uid, secret_values=True, redact=(), drop=())

@@ -1,0 +1,67 @@
+"""`check`: what would keep this configuration from working on this cluster, all of it at once."""
+
+import os
+from collections.abc import Iterator
+
+from bridge.config import Config
+from bridge.errors import UsageError
+from bridge.kubernetes.access import Wanted, missing_permissions
+from bridge.kubernetes.apiserver import ApiServer, RateLimiter
+from bridge.kubernetes.catalog import Catalog
+from bridge.kubernetes.discovery import cluster_uid, discover
+from bridge.kubernetes.reach import service_connection
+from bridge.runtime.plans import resource_of
+
+__all__ = ["check"]
+
+
+class NotReady(UsageError):
+    """Something that `run` would wait for or fail on; each line is one thing to do."""
+
+
+async def check(config: Config) -> int:
+    """Contact the cluster, resolve each stream, review its permissions; prints what is fine.
+
+    Raises:
+        NotReady: with one line for each thing that is wrong.
+        BridgeError: the cluster cannot be reached.
+    """
+    connection = service_connection(kubeconfig=config.cluster.kubeconfig, context=config.cluster.context)
+    limiter = RateLimiter(config.cluster.qps, config.cluster.burst)
+    async with ApiServer(connection, limiter=limiter) as api:
+        uid = config.cluster.uid or await cluster_uid(api)
+        print(f"cluster {config.cluster.name}: {connection.server} ({connection.source}), uid {uid}")  # noqa: T201
+        catalog = await discover(api)
+        problems = list(_state_problems(config))
+        wanted: list[Wanted] = []
+        for stream in config.streams:
+            try:
+                wanted.append(_wanted(stream.name, config, catalog))
+            except UsageError as error:
+                problems.append(str(error))
+        problems += [str(missing) for missing in await missing_permissions(api, wanted)]
+    for want in wanted:
+        print(f"stream {want.stream}: {want.resource.api_version} {want.resource.kind}")  # noqa: T201
+    if problems:
+        raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    print("ok")  # noqa: T201
+    return 0
+
+
+def _wanted(name: str, config: Config, catalog: Catalog) -> Wanted:
+    stream = next(stream for stream in config.streams if stream.name == name)
+    resource = resource_of(stream, catalog)
+    return Wanted(name, resource, stream.namespaces, stream.field_selector)
+
+
+def _state_problems(config: Config) -> Iterator[str]:
+    """A state that cannot be written is found before the first restart loses something."""
+    if config.state is None:
+        yield "`run` needs `state: {path: ...}`: where cursors and the log live"
+        return
+    path = config.state.path
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not os.access(existing, os.W_OK):
+        yield f"state.path {path} cannot be written: make {existing} writable for the user that runs kube-bridge"
