@@ -23,6 +23,7 @@ _BOOKKEEPING = {
     ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"),
     ("status", "observedGeneration"),
 }
+_LARGE = ("metadata", "managedFields")  # a third of an object, and no news in it
 _TIMES = {"lastHeartbeatTime", "lastTransitionTime", "lastProbeTime", "lastUpdateTime"}
 _EXPLANATIONS = {"reason", "message"}
 
@@ -100,7 +101,10 @@ def _steps(path: tuple[Step, ...]) -> Iterator[str]:
 def _compare(path: tuple[Step, ...], old: Any, new: Any, found: list[Difference]) -> None:
     if len(found) >= LIMIT:
         return
-    if isinstance(old, dict) and isinstance(new, dict):
+    if path == _LARGE:
+        if old != new:
+            found.append(Difference(path, old, new))
+    elif isinstance(old, dict) and isinstance(new, dict):
         for key in old | new:
             _compare((*path, key), old.get(key, ABSENT), new.get(key, ABSENT), found)
     elif isinstance(old, list) and isinstance(new, list):
