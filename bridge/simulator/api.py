@@ -27,7 +27,11 @@ __all__ = ["Api"]
 
 _WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_MEDIA_TYPES = "only the following media types are accepted: application/json"
+_NOT_ACCEPTABLE = (
+    "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+    "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
+    "application/vnd.kubernetes.protobuf;stream=watch"
+)
 
 
 class Api:
@@ -60,7 +64,16 @@ class Api:
             return faulty
         self._backend.access.check_path(request.headers, request.path)
         found = self._plain(request)
+        if found is None and self._is_built_in(request.path):
+            message = "the server could not find the requested resource"
+            raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", message, details={})
         return found or Response(HTTPStatus.NOT_FOUND, Bytes(b"404 page not found\n"), PLAIN_TEXT)
+
+    def _is_built_in(self, path: str) -> bool:
+        """Whether a missing path lies below a group that the server itself has."""
+        parts = [*path.strip("/").split("/"), ""]
+        groups = {kind.group for kind in self._backend.cluster.kinds if not kind.custom}
+        return parts[0] == "api" or (parts[0] == "apis" and bool(parts[1]) and parts[1] in groups)
 
     def _plain(self, request: Request) -> Response | None:
         """Health, version and discovery: what is not about a resource."""
@@ -118,7 +131,7 @@ class Api:
         if kind is None or (namespace and not kind.namespaced):
             return None
         name, subresource = [*rest[1:], "", ""][:2]
-        if (kind.namespaced and name and not namespace) or subresource not in {"", "status"}:
+        if (kind.namespaced and name and not namespace) or subresource not in {"", "status" * kind.status}:
             return None
         return Target(kind, namespace, name, subresource)
 
@@ -183,4 +196,4 @@ def _check_accept(accept: str) -> None:
         transformed = any(parameter.startswith("as=") for parameter in parameters)
         if media_type in {"application/json", "application/*", "*/*"} and not transformed:
             return
-    raise ApiError(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", _MEDIA_TYPES)
+    raise ApiError(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", _NOT_ACCEPTABLE, details={})

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "Snapshot", "merge_patch"]
 
+_EVENT_DEFAULTS: Obj = {
+    "source": {},
+    "firstTimestamp": None,
+    "lastTimestamp": None,
+    "eventTime": None,
+    "reportingComponent": "",
+    "reportingInstance": "",
+}
 _SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
@@ -293,6 +301,7 @@ class Cluster:
                 subresource=subresource,
                 now=self.now(),
                 api_version=kind.api_version,
+                custom=kind.custom,
             )
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)
@@ -366,4 +375,6 @@ def _with_server_side(obj: Obj, kind: Kind) -> Obj:
             "spec": {"finalizers": ["kubernetes"]},
             "status": {"phase": "Active"},
         }
+    if kind.resource == "events":
+        return _EVENT_DEFAULTS | obj
     return obj

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from bridge.simulator.kinds import Kind
 
-__all__ = ["Obj", "at_revision", "dumps", "event", "in_wire_order", "list_item", "object_bytes"]
+__all__ = ["MAPS", "Obj", "at_revision", "dumps", "event", "in_wire_order", "list_item", "object_bytes"]
 
 Obj = dict[str, Any]
 
@@ -37,7 +37,7 @@ _TOP = (
     *("firstTimestamp", "lastTimestamp", "count", "secrets", "imagePullSecrets", "data", "binaryData"),
     *("type", "eventTime", "reportingComponent", "reportingInstance", "spec", "status"),
 )
-_MAPS = frozenset(
+MAPS = frozenset(
     ("labels", "annotations", "data", "binaryData", "matchLabels", "nodeSelector", "limits", "requests")
 )
 # Go writes floats without an exponent in this range (encoding/json, floatEncoder).
@@ -70,7 +70,7 @@ def _struct(value: Mapping[str, Any], order: Iterable[str]) -> Obj:
 
 def _member(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        if key in _MAPS or key == "fieldsV1":
+        if key in MAPS or key == "fieldsV1":
             return _sorted_keys(value)
         return _struct(value, _STRUCTS.get(key, ()))
     if isinstance(value, list):

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bridge.simulator.encode import Obj
     from bridge.simulator.kinds import Kind
 
@@ -14,7 +16,7 @@ __all__ = [
     "bad_request",
     "conflict",
     "expired",
-    "forbidden_option",
+    "invalid_options",
     "not_found",
     "too_large_revision",
 ]
@@ -108,12 +110,17 @@ def too_large_revision(wanted: int, current: int, *, cached: bool) -> ApiError:
     )
 
 
-def forbidden_option(field: str, text: str) -> ApiError:
-    """The 422 for list options that may not stand together."""
-    cause = {"reason": "FieldValueForbidden", "message": f"Forbidden: {text}", "field": field}
+def invalid_options(problems: Sequence[tuple[str, str]]) -> ApiError:
+    """The 422 for list options that may not stand together: each field with what is wrong with it."""
+    reasons = {"Forbidden": "FieldValueForbidden", "Unsupported value": "FieldValueNotSupported"}
+    causes = [
+        {"reason": reasons[text.partition(":")[0]], "message": text, "field": field}
+        for field, text in problems
+    ]
+    told = ", ".join(f"{field}: {text}" for field, text in problems)
     return ApiError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "Invalid",
-        f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {text}',
-        details={"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]},
+        f'ListOptions.meta.k8s.io "" is invalid: {told if len(problems) == 1 else f"[{told}]"}',
+        details={"group": "meta.k8s.io", "kind": "ListOptions", "causes": causes},
     )

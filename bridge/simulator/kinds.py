@@ -32,7 +32,7 @@ _ZERO_CRONJOB = (
     b'"spec":{"schedule":"","jobTemplate":{"metadata":{},"spec":{' + _POD_TEMPLATE + b'}}},"status":{}'
 )
 _ZERO_EVENT = (
-    b'"involvedObject":{},"source":{},"firstTimestamp":null,"lastTimestamp":null,"type":"",'
+    b'"involvedObject":{},"source":{},"firstTimestamp":null,"lastTimestamp":null,'
     b'"eventTime":null,"reportingComponent":"","reportingInstance":""'
 )
 _ZERO_CRD = (
@@ -103,7 +103,8 @@ def _fields(*names: str, **defaults: str) -> dict[str, str]:
 
 
 def _workload(short_name: str, zero: bytes) -> dict[str, Any]:
-    selector = b'"spec":{"selector":null,' + _POD_TEMPLATE
+    replicas = b"" if short_name == "ds" else b'"replicas":0,'
+    selector = b'"spec":{' + replicas + b'"selector":null,' + _POD_TEMPLATE
     return {"short_names": (short_name,), "categories": _ALL, "generation": True, "zero": selector + zero}
 
 

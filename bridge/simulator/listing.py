@@ -51,8 +51,8 @@ async def list_response(
     else:
         history = await backend.reach(kind, options.revision or 0)
         revision = history.revision
-    unpaged = options.revision == 0 and kind.cached and options.token is None
-    limit = 0 if unpaged else options.limit
+    # A list at "any" revision comes from the cache, which does not page, not even behind a token.
+    limit = 0 if options.revision == 0 and kind.cached else options.limit
     found = (obj for obj in history.scan(prefix, start, revision) if selector.matches(obj))
     objects = list(islice(found, limit + 1)) if limit else list(found)
     metadata: Obj = {"resourceVersion": str(revision)}

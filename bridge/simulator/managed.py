@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.simulator.encode import MAPS
+
 if TYPE_CHECKING:
     from bridge.simulator.encode import Obj
 
@@ -11,16 +13,26 @@ __all__ = ["record_manager"]
 
 _IDENTITY = {"name", "namespace", "kind", "apiVersion", "uid", "resourceVersion", "generation"}
 _BY_SERVER = {"creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"}
+_ATOMIC = {"involvedObject", "matchLabels"}
 _KEYS_OF_LISTS = ("uid", "type", "containerPort", "name", "ip")
 
 
 def record_manager(
-    obj: Obj, previous: Obj | None, *, manager: str, subresource: str, now: str, api_version: str
+    obj: Obj,
+    previous: Obj | None,
+    *,
+    manager: str,
+    subresource: str,
+    now: str,
+    api_version: str,
+    custom: bool,
 ) -> None:
     """Adds to `obj`, in place, that the manager has written what differs from the previous version."""
     before = previous or {}
     entries = [dict(entry) for entry in before.get("metadata", {}).get("managedFields", ())]
-    changed = _fields(_diff(_content(obj), _content(before)))
+    new, old = _content(obj), _content(before)
+    metadata = _changes(new.pop("metadata", {}), old.pop("metadata", {}), custom=False)
+    changed = _changes(new, old, custom=custom) | ({"f:metadata": metadata} if metadata else {})
     if not changed:
         obj["metadata"] |= {"managedFields": entries} if entries else {}
         return
@@ -31,7 +43,7 @@ def record_manager(
             break
     else:
         entry = {"manager": manager, "operation": "Update", "apiVersion": api_version, "time": now}
-        entry |= {"fieldsType": "FieldsV1", "fieldsV1": changed}
+        entry |= {"fieldsType": "FieldsV1", "fieldsV1": dict(sorted(changed.items()))}
         entries.append(entry | ({"subresource": subresource} if subresource else {}))
     obj["metadata"]["managedFields"] = entries
 
@@ -46,29 +58,39 @@ def _content(obj: Obj) -> Obj:
     return content | ({"metadata": metadata} if metadata else {})
 
 
-def _diff(new: Any, old: Any) -> Any:
-    if not (isinstance(new, dict) and isinstance(old, dict)):
-        return new
-    return {
-        key: _diff(value, old.get(key)) for key, value in new.items() if key not in old or old[key] != value
-    }
+def _changes(new: Obj, old: Obj, *, custom: bool, in_map: bool = False) -> Obj:
+    """The fields of an object that are not as they were; "." where a map or a list is new itself."""
+    fields = {}
+    for key in sorted(new):
+        value, was = new[key], old.get(key)
+        empty = not value and not isinstance(value, (bool, int))
+        if (key in old and value == was) or (empty and not in_map and not custom):
+            continue
+        fields[f"f:{key}"] = _field(key, value, was, custom=custom)
+    return fields
 
 
-def _fields(value: Any) -> Obj:
-    if isinstance(value, dict):
-        return {f"f:{key}": _with_self(inner) for key, inner in sorted(value.items())}
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        for key in _KEYS_OF_LISTS:
-            if all(key in item for item in value):
-                return {_list_key(key, item[key]): {".": {}} | _fields(item) for item in value}
-    if isinstance(value, list) and all(isinstance(item, str) and "/" in item for item in value):
-        return {f'v:"{item}"': {} for item in value}
+def _field(key: str, value: Any, was: Any, *, custom: bool) -> Obj:
+    fresh: Obj = {} if was else {".": {}}
+    if isinstance(value, dict) and key not in _ATOMIC:
+        is_map = key in MAPS or custom
+        old = was if isinstance(was, dict) else {}
+        inner = _changes(value, old, custom=custom, in_map=is_map)
+        return (fresh if is_map and inner else {}) | inner
+    if isinstance(value, list) and value and not custom:
+        return _items(value, fresh)
     return {}
 
 
-def _with_self(value: Any) -> Obj:
-    fields = _fields(value)
-    return {".": {}} | fields if fields and isinstance(value, list) else fields
+def _items(items: list[Any], fresh: Obj) -> Obj:
+    if all(isinstance(item, dict) for item in items):
+        for key in _KEYS_OF_LISTS:
+            if all(key in item for item in items):
+                named = ((item, _list_key(key, item[key])) for item in items)
+                return fresh | {name: {".": {}} | _changes(item, {}, custom=False) for item, name in named}
+    if all(isinstance(item, str) and "/" in item for item in items):
+        return fresh | {f'v:"{item}"': {} for item in items}
+    return {}
 
 
 def _list_key(key: str, value: Any) -> str:

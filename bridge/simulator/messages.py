@@ -18,6 +18,7 @@ __all__ = ["Body", "Bytes", "ConnectionCut", "Pieces", "Request", "Response", "j
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain; charset=utf-8"
+_BUFFERED = 2048  # what Go's server holds back to learn the length; longer bodies are chunked
 
 
 class ConnectionCut(Exception):
@@ -57,10 +58,10 @@ class Body(ABC):
 
 
 class Bytes(Body):
-    """A body that is there at once, sent with its length."""
+    """A body that is there at once; a short one is sent with its length."""
 
     def __init__(self, content: bytes) -> None:
-        self.length = len(content)
+        self.length = len(content) if len(content) <= _BUFFERED else None
         self._content = content
 
     async def receive(self) -> bytes:

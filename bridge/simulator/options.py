@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from bridge.simulator.errors import ApiError, bad_request, forbidden_option
+from bridge.simulator.errors import ApiError, bad_request, invalid_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,32 +102,39 @@ class ListOptions:
         return not self.revision
 
     def _check_watch(self, *, watch_list: bool) -> None:
+        problems = []
+        match = "resourceVersionMatch"
         if self.send_initial_events is None:
             if self.match:
-                text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-                raise forbidden_option("resourceVersionMatch", text)
-            return
-        if not watch_list:
+                text = f"Forbidden: {match} is forbidden for watch unless sendInitialEvents is provided"
+                problems.append((match, text))
+        elif not watch_list:
             text = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
-            raise forbidden_option("sendInitialEvents", text)
-        if self.match != "NotOlderThan":
-            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise forbidden_option("resourceVersionMatch", text)
+            problems.append(("sendInitialEvents", f"Forbidden: {text}"))
+        elif not self.match:
+            text = f"Forbidden: sendInitialEvents requires setting {match} to NotOlderThan"
+            problems.append((match, text))
+        if self.match not in {"", "NotOlderThan"}:
+            problems.append((match, f'Unsupported value: "{self.match}": supported values: "NotOlderThan"'))
+        if problems:
+            raise invalid_options(problems)
 
     def _check_list(self, revision: str) -> None:
+        problems = []
+        match = "resourceVersionMatch"
+        if self.match and not revision:
+            text = f"Forbidden: {match} is forbidden unless resourceVersion is provided"
+            problems.append((match, text))
+        if self.match and self.token is not None:
+            problems.append((match, f"Forbidden: {match} is forbidden when continue is provided"))
+        if self.match == "Exact" and revision == "0":
+            problems.append((match, f'Forbidden: {match} "exact" is forbidden for resourceVersion "0"'))
         if self.send_initial_events is not None:
-            raise forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list")
-        if self.token is not None and self.match:
-            text = "resourceVersionMatch is forbidden when continue is provided"
-            raise forbidden_option("resourceVersionMatch", text)
+            problems.append(("sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list"))
+        if problems:
+            raise invalid_options(problems)
         if self.token is not None and revision not in {"", "0"}:
             raise bad_request("specifying resource version is not allowed when using continue")
-        if self.match and not revision:
-            text = "resourceVersionMatch is forbidden unless resourceVersion is provided"
-            raise forbidden_option("resourceVersionMatch", text)
-        if self.match == "Exact" and revision == "0":
-            text = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-            raise forbidden_option("resourceVersionMatch", text)
 
 
 def _truth(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Selector"]
 
-_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_./-]*[A-Za-z0-9])?"
-_REQUIREMENT = re.compile(
-    rf"""\s*(?:
-        (?P<not>!)\s*(?P<absent>{_NAME})
-      | (?P<key>{_NAME})(?:
-            \s+(?P<set>in|notin)\s*\(\s*(?P<values>[^()]*)\)
-          | \s*(?P<operator>==|=|!=)\s*(?P<value>(?:{_NAME})?)
-        )?
-    )\s*(?:,|$)""",
-    re.VERBOSE,
-)
+_TOKEN = re.compile(r"\s*(==|!=|[!=<>(),]|[^\s!=<>(),]+)")
+_SYMBOLS = frozenset(("==", "!=", "!", "=", "<", ">", "(", ")", ",", ""))
+_OPERATORS = "in, notin, =, ==, !=, gt, lt"
 _FIELD_REQUIREMENT = re.compile(r"(?P<key>[^=!,]+)(?P<operator>==|=|!=)(?P<value>(?:[^,\\]|\\.)*)(?:,|$)")
 
 
@@ -84,29 +77,54 @@ class Selector:
 
 
 def _parse_labels(text: str) -> tuple[_Requirement, ...]:
-    requirements = []
-    position = 0
-    while position < len(text):
-        found = _REQUIREMENT.match(text, position)
-        if found is None or (found.end() == len(text) and text.rstrip().endswith(",")):
-            rest = text[position:].strip() or ","
-            raise bad_request(
-                f"unable to parse requirement: found '{rest}', expected: identifier or operator"
-            )
-        position = found.end()
-        requirements.append(_label_requirement(found))
+    tokens = deque([*_TOKEN.findall(text), ""])
+    requirements: list[_Requirement] = []
+    while tokens[0]:
+        if tokens[0] in _SYMBOLS - {"!"}:
+            raise bad_request(f"found '{tokens[0]}', expected: !, identifier, or 'end of string'")
+        requirements.append(_label_requirement(tokens))
+        if tokens[0] not in {",", ""}:
+            raise bad_request(f"found '{tokens[0]}', expected: ',' or 'end of string'")
+        if tokens[0] == ",":
+            tokens.popleft()
+            if tokens[0] in _SYMBOLS - {"!"}:
+                raise bad_request(f"found '{tokens[0]}', expected: identifier after ','")
     return tuple(requirements)
 
 
-def _label_requirement(found: re.Match[str]) -> _Requirement:
-    if found["not"]:
-        return _Requirement(found["absent"], None, negated=True)
-    if found["set"]:
-        values = frozenset(value.strip() for value in found["values"].split(","))
-        return _Requirement(found["key"], values, negated=found["set"] == "notin")
-    if found["operator"]:
-        return _Requirement(found["key"], frozenset([found["value"]]), negated=found["operator"] == "!=")
-    return _Requirement(found["key"], None, negated=False)
+def _label_requirement(tokens: deque[str]) -> _Requirement:
+    if tokens[0] == "!":
+        tokens.popleft()
+        return _Requirement(_identifier(tokens), None, negated=True)
+    key = _identifier(tokens)
+    if tokens[0] in {",", ""}:
+        return _Requirement(key, None, negated=False)
+    operator = tokens.popleft()
+    if operator in {"in", "notin"}:
+        return _Requirement(key, _label_values(tokens), negated=operator == "notin")
+    if operator not in {"=", "==", "!="}:
+        raise bad_request(f"unable to parse requirement: found '{operator}', expected: {_OPERATORS}")
+    value = "" if tokens[0] in {",", ""} else _identifier(tokens)
+    return _Requirement(key, frozenset([value]), negated=operator == "!=")
+
+
+def _label_values(tokens: deque[str]) -> frozenset[str]:
+    if tokens[0] != "(":
+        raise bad_request(f"unable to parse requirement: found '{tokens[0]}' expected: '('")
+    tokens.popleft()
+    values = set()
+    while True:
+        values.add("" if tokens[0] in {",", ")"} else _identifier(tokens))
+        if tokens[0] not in {",", ")"}:
+            raise bad_request(f"unable to parse requirement: found '{tokens[0]}', expected: ',' or ')'")
+        if tokens.popleft() == ")":
+            return frozenset(values)
+
+
+def _identifier(tokens: deque[str]) -> str:
+    if tokens[0] in _SYMBOLS:
+        raise bad_request(f"unable to parse requirement: found '{tokens[0]}', expected: identifier")
+    return tokens.popleft()
 
 
 def _parse_fields(text: str) -> tuple[_Requirement, ...]:

@@ -209,7 +209,9 @@ class WatchStream(Body):
         kind = self._kind
         metadata: Obj = {"resourceVersion": str(revision)}
         if marker:
-            metadata["annotations"] = _MARKER
+            # An oddity of the real server: its conversion adds an annotation to every DaemonSet.
+            odd = {"deprecated.daemonset.template.generation": "0"} if kind.kind == "DaemonSet" else {}
+            metadata["annotations"] = odd | _MARKER
         if kind.custom:
             obj = {"apiVersion": kind.api_version, "kind": kind.kind}
             return event("BOOKMARK", dumps(obj | {"metadata": dict(sorted(metadata.items()))}))

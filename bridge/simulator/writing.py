@@ -135,10 +135,11 @@ def _delete(backend: Backend, target: Target, request: Request) -> Response:
     wanted = _body(request).get("preconditions", {}).get("uid", uid) if request.body else uid
     if wanted != uid:
         message = (
-            f'Operation cannot be fulfilled on {kind.resource} "{target.name}": Precondition failed: '
-            f"UID in precondition: {wanted}, UID in object meta: {uid}"
+            f'Operation cannot be fulfilled on {kind.kind} "{target.name}": the UID in the precondition '
+            f"({wanted}) does not match the UID in record ({uid}). The object might have been deleted and "
+            "then recreated"
         )
-        details = {"name": target.name, "kind": kind.plural}
+        details = {"name": target.name, "kind": kind.kind}
         raise ApiError(HTTPStatus.CONFLICT, "Conflict", message, details=details)
     deleted = cluster.delete(kind.resource, target.name, target.namespace)
     gone = cluster.get(kind.resource, target.name, target.namespace) is None
