@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.kubernetes.scan import Shape
+from bridge.kubernetes.scan import Malformed, Page, Shape, read_page
 from tests.kubernetes import strategies
 from tests.kubernetes.reference import FAILURE, MALFORMED, meaning, recorded, said
+
+KIND = b'"kind":"Pod","apiVersion":"v1",'
 
 
 @given(strategies.builtin_lines())
@@ -25,6 +27,25 @@ def test_a_line_of_a_custom_resource_means_what_a_parser_says(line: bytes) -> No
 @given(strategies.adversarial_lines())
 def test_a_line_in_any_order_and_spelling_means_what_a_parser_says(line: bytes) -> None:
     assert said(line, strategies.POD) == meaning(line, strategies.POD)
+
+
+@given(st.lists(strategies.builtin_lines(), max_size=4))
+def test_an_item_of_a_list_is_the_object_that_a_watch_sends(lines: list[bytes]) -> None:
+    """[A14] Though the list leaves out its kind."""
+    watched = [
+        meaning(line.replace(line[: line.index(b",")], b'{"type":"ADDED"', 1), strategies.POD)
+        for line in lines
+    ]
+    bare = b",".join(line[line.index(b'"object":') + 9 : -1].replace(KIND, b"", 1) for line in lines)
+    body = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[%s]}' % bare
+    try:
+        page = read_page(body, strategies.POD)
+    except Malformed:
+        assert MALFORMED in watched
+        return
+    assert isinstance(page, Page)
+    listed = [said(b'{"type":"ADDED","object":%s}' % event.object, strategies.POD) for event in page.events]
+    assert listed == watched
 
 
 lines = st.one_of(
