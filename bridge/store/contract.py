@@ -3,7 +3,7 @@
 No I/O here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from bridge.changes.change import Batch, Change, Cursor, StreamInfo
 from bridge.changes.reconcile import Inventory
 
-__all__ = ["Log", "LogIdentity", "WatchState", "Work"]
+__all__ = ["Log", "LogIdentity", "LogStats", "WatchState", "Work"]
 
 Work = Callable[[Inventory], Sequence[Change]]
 """Turns what was read into changes, against the inventory as it is at that place in the log.
@@ -41,6 +41,40 @@ class WatchState(msgspec.Struct, frozen=True):
     fingerprint: str
 
 
+class LogStats(msgspec.Struct, frozen=True):
+    """What a log can say of itself, for metrics, readiness and liveness.
+
+    Attributes:
+        end: position of the newest committed record.
+        kept_records: records that the log holds.
+        kept_bytes: what they occupy, packed.
+        file_bytes: the main file; a memory log has none.
+        wal_bytes: its write-ahead log.
+        commits: transactions that appended, since it was opened.
+        commit_seconds: time spent in them.
+        committed_records: records in them.
+        last_commit_seconds: duration of the newest one.
+        overlay: inventory entries in memory that are not yet folded into the table.
+        in_flight: bytes accepted and not yet committed.
+        heartbeat_age: seconds since the writer's last sign of life.
+        full: one sentence why nothing can be appended now, or "".
+    """
+
+    end: int
+    kept_records: int
+    kept_bytes: int
+    file_bytes: int = 0
+    wal_bytes: int = 0
+    commits: int = 0
+    commit_seconds: float = 0.0
+    committed_records: int = 0
+    last_commit_seconds: float = 0.0
+    overlay: int = 0
+    in_flight: int = 0
+    heartbeat_age: float = 0.0
+    full: str = ""
+
+
 class Log(Protocol):
     """The durable, ordered sequence of records of one bridge; every sink reads it with its own cursor."""
 
@@ -65,16 +99,25 @@ class Log(Protocol):
 
         The changes of `work`, the inventory writes it made and `cursor`/`epoch`/`fingerprint` (where
         given) are committed in one transaction, together with neighbours. While the disk is full this
-        waits. Raises what `work` raised, at the next call or at `flush`.
+        waits. A `fingerprint` that differs from the stored one, without a cursor, forgets the old cursor.
+        Cancellation leaves the work either accepted or never run.
+
+        Raises:
+            InvariantError: some `work` raised (its cause); told at the next call of anything, or at `flush`.
+            BridgeError: the storage failed. In both cases the log is dead and the process must end.
         """
         ...
 
     async def flush(self) -> None:
-        """Return when everything appended so far is durable (and its `work` has run)."""
+        """Return when everything appended so far is durable (and its `work` has run). Raises as `append`."""
         ...
 
     async def read(self, after: int, max_bytes: int) -> Sequence[Batch]:
-        """Next committed batches behind position `after`, at least one; waits for one. Oldest first."""
+        """Next committed batches behind position `after`, at least one; waits for one. Oldest first.
+
+        Raises:
+            StateError: what follows `after` was trimmed: the position is not from this log's present.
+        """
         ...
 
     def end(self) -> int:
@@ -82,11 +125,35 @@ class Log(Protocol):
         ...
 
     async def open_sink(self, name: str, fingerprint: str) -> int:
-        """Position that this sink has acknowledged; a new sink starts before the oldest kept record."""
+        """Position that this sink has acknowledged; a new sink starts before the oldest kept record.
+
+        From now on it holds back trimming, so sinks are opened before streams are. Another `fingerprint`
+        than the stored one is a new sink. (A snapshot for new sinks is not this method's work.)
+        """
+        ...
+
+    async def detach_sinks(self, keep: Collection[str]) -> None:
+        """All sinks but these left the configuration: they hold back nothing, their cursors stay."""
+        ...
+
+    def verify(self, log_id: str, incarnation: int, position: int) -> None:
+        """Hold a cursor that was kept outside against this log.
+
+        Raises:
+            StateError: this log never gave out that position (another log, or an older copy of this one).
+        """
+        ...
+
+    def stats(self) -> LogStats:
+        """How it is; cheap enough for every scrape."""
         ...
 
     def acknowledge(self, name: str, position: int) -> None:
-        """The sink owns everything up to `position`. Durable with the next commit, at most 1 s later."""
+        """The sink owns everything up to `position`. Durable with the next commit, at most 1 s later.
+
+        Raises:
+            InvariantError: backwards, beyond the end, or a sink that was not opened.
+        """
         ...
 
     async def aclose(self) -> None:

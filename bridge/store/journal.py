@@ -1,0 +1,353 @@
+"""Everything that the writer's thread does with the file; knows nothing of threads, tasks or time limits.
+
+```
+prepare   appends -> one sealed group, computed once and kept until it is committed
+commit    the group, acknowledged cursors and what can be trimmed, in one transaction
+persist   the same without a group
+fold_step one chunk of the inventory's table
+rows      what a reader that lags asks for
+```
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bridge.changes.change import Batch, Cursor
+from bridge.errors import InvariantError, StateError
+from bridge.faults import crash_point
+from bridge.store import tables
+from bridge.store.codec import RowDecoder, RowEncoder
+from bridge.store.contract import WatchState
+from bridge.store.database import WAL_BYTES, Database
+from bridge.store.failures import Full
+from bridge.store.fold import Fold
+from bridge.store.group import Append, Group, Sealed, WatchKey
+from bridge.store.inventory import Inventories
+from bridge.store.opening import RESERVED, begin, recover
+from bridge.store.positions import check_kept
+from bridge.store.sinks import SinkCursors
+from bridge.store.space import Budget, Space
+from bridge.store.tail import StoredRow
+from bridge.store.trim import Trimmed, trim
+
+__all__ = ["Journal", "Kept"]
+
+_OVERLAY: Final = 65_536
+"""Inventory entries in memory (some 16 MB) after which they are folded, whatever the log's size."""
+_TRIM_EVERY: Final = 8
+"""Commits between two trims: several rows at a time cost the pages of one."""
+
+
+class Kept(msgspec.Struct):
+    """What the log holds now: rows, records in them, bytes of their packed columns."""
+
+    rows: int
+    records: int
+    stored: int
+
+
+class Journal:
+    """An open log, synchronous; for one thread at a time.
+
+    Args:
+        database: an open file.
+        budget: shares of `state.maxBytes`.
+
+    Attributes:
+        identity: which log, which opening.
+        incarnations: first position of each remembered opening, by number.
+        first: first position of this opening.
+        end: position of the newest committed record.
+        trimmed_to: records up to here may be gone; a reader may not start below it.
+        sealed: the group that is being committed, or None.
+        sinks: where each sink is.
+        kept: what the log holds.
+        overlay: inventory entries in memory.
+    """
+
+    def __init__(self, database: Database, budget: Budget) -> None:
+        self._database = database
+        self._connection = database.connection
+        self.space = Space(database, budget)
+        self._begin()
+        self._encoder = RowEncoder()
+        self._inventories = Inventories(self._connection)
+        self._folded_at = int(self._meta.get("folded_at", "0"))
+        self._infos = tables.read_streams(self._connection)
+        self._streams = {info: number for number, info in self._infos.items()}
+        self._stored_streams = set(self._infos)
+        self._watches, self._debt = recover(
+            database, RowDecoder(), self._inventories, self._infos, self._folded_at
+        )
+        self._moved: dict[WatchKey, Cursor] = {}
+        self.moved_since: float | None = None
+        self.sinks = SinkCursors(self._connection)
+        self.sealed: Sealed | None = None
+        self._fold: Fold | None = None
+        self._commits_since_trim = 0
+        self._stripped_to = 0
+        self._swept = (0, 0)
+        self._wal_seen = 0
+        self.kept = Kept(*tables.count_kept(self._connection))
+        newest = tables.newest_record(self._connection)
+        # Where all is trimmed, whoever has most has everything.
+        self.end = newest or self.sinks.highest(0) or self.first - 1
+        self.trimmed_to = self.sinks.lowest(self._before_oldest())
+
+    # What callers ask between transactions.
+
+    @property
+    def cluster(self) -> str | None:
+        """The uid of the cluster that this log belongs to, once it was told."""
+        return self._meta.get("cluster")
+
+    @property
+    def overlay(self) -> int:
+        """Inventory entries in memory that no fold has begun to write."""
+        return self._inventories.overlay_size()
+
+    @property
+    def trimmable(self) -> bool:
+        """The bounds of trimming have moved since the last sweep, or that left some."""
+        return (self._low(), self._folded_at) != self._swept
+
+    @property
+    def folding(self) -> bool:
+        """A fold has more chunks to write."""
+        return self._fold is not None
+
+    def claim(self, cluster: str) -> None:
+        """This log belongs to that cluster from now on; durable before any record of it is.
+
+        Raises:
+            StateError: it belongs to another one.
+        """
+        known = self._meta.get("cluster")
+        if known is not None and known != cluster:
+            raise StateError(
+                f"the state in {self._database.path.parent} belongs to cluster {known}, not to {cluster}: "
+                "check cluster.kubeconfig and cluster.context, or give this cluster a state.path of its own",
+            )
+        if known is None:
+            self._set_meta("cluster", cluster)
+
+    def watch_state(self, stream: str, scope: str) -> WatchState | None:
+        """Durable state of a watch."""
+        return self._watches.get((stream, scope))
+
+    def attach_sink(self, name: str, fingerprint: str, acknowledged: int | None) -> int:
+        """Position from which a sink reads on; from now on it holds back trimming.
+
+        Args:
+            name: of the sink.
+            fingerprint: of its destination.
+            acknowledged: what it has acknowledged in this process, if it is opened again.
+        """
+        if acknowledged is not None:
+            self.sinks.note({name: acknowledged})
+        return self.sinks.attach(name, fingerprint, self._before_oldest(), self.trimmed_to)
+
+    def rows(self, after: int, max_bytes: int) -> list[StoredRow]:
+        """Committed rows with records behind `after`, oldest first; the first may begin before it.
+
+        Raises:
+            StateError: records behind `after` were trimmed.
+            LogError: the disk fails.
+        """
+        check_kept(after, self.trimmed_to)
+        with self._database.guard():
+            return [
+                StoredRow(position, self._infos[stream], size, ids, body)
+                for position, stream, size, ids, body in tables.read_rows(self._connection, after, max_bytes)
+            ]
+
+    # Transactions.
+
+    def prepare(self, jobs: Sequence[Append], *, force: bool) -> int:
+        """Run the work of appends and keep the result as `sealed`; returns the number of records.
+
+        Args:
+            jobs: in log order.
+            force: cursors that only moved become durable too.
+
+        Raises:
+            InvariantError: work raised, or an earlier group is still waiting.
+        """
+        if self.sealed is not None:
+            raise InvariantError("the log was given new work before the group before it was committed")
+        group = Group(self._inventories, self._moved, self._watches)
+        with self._database.guard():
+            for job in jobs:
+                group.run(job)
+        for info in group.streams():
+            if info not in self._streams:
+                number = len(self._streams) + 1
+                self._streams[info] = number
+                self._infos[number] = info
+        self.sealed = group.seal(self._next, self._streams, self._encoder, force=force)
+        return group.records
+
+    def commit(self) -> list[Batch]:
+        """Make the sealed group durable; returns what readers may now see.
+
+        Raises:
+            Full: no room; the group stays sealed, to be tried again.
+            LogError: the storage failed.
+        """
+        sealed = self.sealed
+        if sealed is None:
+            return []
+        doubts = self._inventories.doubts()
+        if sealed.rows or sealed.table or doubts:
+            self._reserve(sealed.end)
+            self.space.allow(self.space.budget.soft)
+            self._commits_since_trim += 1
+            with self._database.transaction():
+                self._write_group(sealed)
+                tables.write_doubts(self._connection, doubts)
+                self._write_upkeep()
+                due = self._commits_since_trim >= _TRIM_EVERY and self.trimmable
+                trimmed = self._trim() if due else None
+            self._stored_streams.update(row[3] for row in sealed.rows)
+            self._upkeep_written(trimmed)
+        self._group_written(sealed)
+        return sealed.batches
+
+    def persist(self) -> bool:
+        """Make acknowledged cursors durable, and trim. Returns whether anything was given back.
+
+        Raises as `commit`.
+        """
+        if not self.trimmable and self.sinks.dirty_since is None and not self._dirty_meta:
+            return False
+        self.space.allow(self.space.budget.hard)
+        with self._database.transaction():
+            self._write_upkeep()
+            trimmed = self._trim()
+        self._upkeep_written(trimmed)
+        return trimmed.stored > 0
+
+    def fold_due(self) -> bool:
+        """Enough has gathered behind the last fold."""
+        return self._fold is None and (self._debt >= self.space.budget.fold or self.overlay >= _OVERLAY)
+
+    @property
+    def fold_lags(self) -> bool:
+        """So much has gathered during a fold that the next is due already."""
+        return self._fold is not None and (self._debt >= self.space.budget.fold or self.overlay >= _OVERLAY)
+
+    def fold_step(self) -> bool:
+        """Write one chunk of the fold, begun if need be. Returns whether that was the last.
+
+        Raises as `commit`.
+        """
+        if self._fold is None:
+            self._fold = Fold(self._inventories, self._next - 1)
+            self._debt = 0
+        self.space.allow(self.space.budget.hard)
+        with self._database.transaction() as connection:
+            last = self._fold.write_chunk(connection)
+            if last:
+                tables.write_watches(self._connection, self._watches, self._next - 1)
+                connection.execute(
+                    "INSERT OR REPLACE INTO meta (key, value) VALUES ('folded_at', ?)",
+                    (str(self._fold.target),),
+                )
+            crash_point("log.folded")
+        self._fold.committed()
+        if last:
+            self._folded_at = self._fold.target
+            self._inventories.folded()
+            self._fold = None
+        return last
+
+    def watch_wal(self) -> None:
+        """The WAL grows beyond its limit only if automatic checkpoints fail, silently: try one and see why.
+
+        Raises as `commit`.
+        """
+        _, size = self._database.sizes()
+        if size > max(self._wal_seen, WAL_BYTES + WAL_BYTES // 4):
+            self._wal_seen = size
+            self._database.checkpoint("PASSIVE")
+
+    def fold_helps(self) -> bool:
+        """Rows are kept only because the inventory's table does not say the same yet."""
+        return self.kept.rows > 0 and self._low() > self._folded_at
+
+    # Details.
+
+    def _begin(self) -> None:
+        try:
+            opened = begin(self._database)
+        except Full:
+            self.space.exhausted(0)
+            opened = begin(self._database)
+        self.identity = opened.identity
+        self.incarnations = opened.incarnations
+        self.first = self._next = opened.first
+        self._meta = opened.meta
+        self._dirty_meta: dict[str, str] = {}
+
+    def _write_group(self, sealed: Sealed) -> None:
+        for number in {row[3] for row in sealed.rows} - self._stored_streams:
+            tables.insert_stream(self._connection, number, self._infos[number])
+        tables.insert_rows(self._connection, sealed.rows)
+        tables.write_watches(self._connection, {key: sealed.watches[key] for key in sealed.table}, sealed.end)
+
+    def _group_written(self, sealed: Sealed) -> None:
+        self.sealed = None
+        self._inventories.committed()
+        self._watches.update(sealed.watches)
+        self._moved = sealed.moved
+        self.moved_since = (self.moved_since or time.monotonic()) if sealed.moved else None
+        self._next = sealed.end + 1
+        self._debt += sealed.debt
+        self.kept.rows += len(sealed.rows)
+        self.kept.stored += sealed.stored
+        if sealed.batches:
+            self.kept.records += sum(len(batch.changes) for batch in sealed.batches)
+            self.end = sealed.batches[-1].last_position
+
+    def _write_upkeep(self) -> None:
+        if self.sinks.dirty_since is not None:
+            self.sinks.write(self._connection)
+        if self._dirty_meta:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", sorted(self._dirty_meta.items())
+            )
+
+    def _upkeep_written(self, trimmed: Trimmed | None) -> None:
+        self.sinks.written()
+        self._dirty_meta = {}
+        if trimmed is not None:
+            self._commits_since_trim = 0
+            self._stripped_to = trimmed.stripped_to
+            if not trimmed.more:
+                self._swept = (self._low(), self._folded_at)
+            self.trimmed_to = max(self.trimmed_to, trimmed.last)
+            self.kept.rows -= trimmed.rows
+            self.kept.records -= trimmed.records
+            self.kept.stored -= trimmed.stored
+
+    def _trim(self) -> Trimmed:
+        return trim(self._connection, self.sinks, self._low(), self._folded_at, self._stripped_to)
+
+    def _low(self) -> int:
+        return self.sinks.low(self.end, self._next - 1)
+
+    def _reserve(self, end: int) -> None:
+        """Stay half a reservation ahead, so that even a commit that a lying disk lost repeats no position."""
+        reserved = int(self._meta["reserved"])
+        if end > reserved - RESERVED // 2:
+            self._set_meta("reserved", str(max(end, reserved) + RESERVED))
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._meta[key] = self._dirty_meta[key] = value
+
+    def _before_oldest(self) -> int:
+        oldest = tables.oldest_record(self._connection)
+        return self.end if oldest is None else oldest - 1

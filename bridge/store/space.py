@@ -1,0 +1,107 @@
+"""How the bytes of `state.maxBytes` are shared out, and what is done when they, or the disk, are used up."""
+
+import os
+from typing import Final, NamedTuple
+
+from bridge.errors import UsageError
+from bridge.store.ballast import Ballast
+from bridge.store.database import PAGE, WAL_BYTES, Database
+from bridge.store.failures import Full
+
+__all__ = ["BALLAST_BYTES", "MIN_BYTES", "Budget", "Space"]
+
+MIN_BYTES: Final = 64 << 20
+BALLAST_BYTES: Final = WAL_BYTES + (4 << 20)
+"""The main file owes the disk at most one WAL; the rest is for the transactions that empty it."""
+
+_FOLD_BYTES: Final = 16 << 20
+"""Some 100,000 records: the table's pages are shared by many, and reading them back takes half a second."""
+_NEEDED_PAGES: Final = 64
+"""What a transaction may need beside its rows."""
+
+
+class Budget(NamedTuple):
+    """Shares of `state.maxBytes`.
+
+    Attributes:
+        soft: pages of the main file that appends may use.
+        hard: pages that folding, trimming and acknowledging may use: a full log can still be folded.
+        fold: bytes kept for the inventory, or owed to its table, after which it is folded.
+    """
+
+    soft: int
+    hard: int
+    fold: int
+
+    @classmethod
+    def of(cls, max_bytes: int) -> "Budget":
+        """Share out `max_bytes`. Raises `UsageError` when it is less than the log can work in."""
+        if max_bytes < MIN_BYTES:
+            raise UsageError(
+                f"state.maxBytes is {max_bytes} bytes; the log needs at least {MIN_BYTES >> 20}Mi"
+            )
+        main = max_bytes - WAL_BYTES - BALLAST_BYTES
+        fold = min(_FOLD_BYTES, main // 8)
+        return cls(soft=(main - 2 * fold) // PAGE, hard=main // PAGE, fold=fold)
+
+
+class Space:
+    """Knows whether there is room, and makes some.
+
+    Attributes:
+        budget: shares of the configured bytes.
+        full: one sentence why nothing can be appended now, or "".
+    """
+
+    def __init__(self, database: Database, budget: Budget) -> None:
+        self.budget = budget
+        self.full = ""
+        self._database = database
+        self._ballast = Ballast(database.path.with_name("ballast"), BALLAST_BYTES)
+        self._limit = 0
+        if not self._ballast.write():
+            self.full = self._disk_sentence()
+
+    def allow(self, pages: int) -> None:
+        """Limit the main file for the next transaction: `budget.soft` or `budget.hard`."""
+        if pages != self._limit:
+            self._database.limit_pages(pages)
+            self._limit = pages
+
+    def exhausted(self, stored: int) -> None:
+        """A transaction with `stored` bytes of rows found no room: say which, and keep able to empty the log.
+
+        Raises `LogError` when the disk fails.
+        """
+        count, free = self._database.pages()
+        needed = stored // PAGE + _NEEDED_PAGES
+        if count + needed - free >= self.budget.soft and self._disk_bytes() > stored + WAL_BYTES:
+            self.full = (
+                f"the log {self._database.path} has reached state.maxBytes: "
+                "a sink that lags must catch up, be removed, or state.maxBytes be raised"
+            )
+            return
+        self.full = self._disk_sentence()
+        self._ballast.release()
+        try:
+            self._database.checkpoint("TRUNCATE")
+        except Full:
+            return  # somebody else took what was released; tried again with the next transaction
+
+    def regained(self) -> bool:
+        """Whether appending may be tried again: the ballast is whole."""
+        return self._ballast.write()
+
+    def recovered(self) -> None:
+        """Something was appended: there is room."""
+        self.full = ""
+
+    def _disk_sentence(self) -> str:
+        return (
+            f"the disk under {self._database.path.parent} is full: "
+            f"free space on it (the log keeps {BALLAST_BYTES >> 20} MiB in reserve there)"
+        )
+
+    def _disk_bytes(self) -> int:
+        status = os.statvfs(self._database.path.parent)
+        return status.f_bavail * status.f_frsize

@@ -1,0 +1,135 @@
+"""The statements on the log's tables; each runs in whatever transaction the caller has open."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.changes.change import Cursor, StreamInfo
+from bridge.store.contract import WatchState
+from bridge.store.group import WatchKey
+
+__all__ = [
+    "count_kept",
+    "insert_rows",
+    "insert_stream",
+    "newest_record",
+    "oldest_record",
+    "read_rows",
+    "read_streams",
+    "read_watches",
+    "write_doubts",
+    "write_watches",
+]
+
+
+def insert_rows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Rows of the log, in the order of its columns."""
+    if rows:
+        connection.executemany(
+            "INSERT INTO log (position, count, size, stream, cursors, ids, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+
+def read_rows(connection: sqlite3.Connection, after: int, max_bytes: int) -> list[tuple[Any, ...]]:
+    """Position, stream, size, ids and body of rows with records behind `after`; the first may begin before.
+
+    At least one, if there is any; then no more than `max_bytes` of unpacked size, or little more.
+    """
+    found: list[tuple[Any, ...]] = []
+    size = 0
+    cursor = connection.execute(
+        "SELECT position, stream, size, ids, body FROM log WHERE count > 0 AND position + count > ?1"
+        " AND position >= coalesce((SELECT max(position) FROM log WHERE position <= ?1 AND count > 0), 0)"
+        " ORDER BY position",
+        (after + 1,),
+    )
+    for row in cursor:
+        found.append(row)
+        size += row[2]
+        if size >= max_bytes:
+            break
+    cursor.close()  # an unfinished SELECT would block checkpoints
+    return found
+
+
+def oldest_record(connection: sqlite3.Connection) -> int | None:
+    """Position of the first record kept."""
+    row = connection.execute("SELECT position FROM log WHERE count > 0 ORDER BY position LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
+
+
+def newest_record(connection: sqlite3.Connection) -> int | None:
+    """Position of the last record kept."""
+    row = connection.execute(
+        "SELECT position + count - 1 FROM log WHERE count > 0 ORDER BY position DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def count_kept(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Rows, records, packed bytes."""
+    rows, records, stored = connection.execute(
+        "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(length(ids) + length(body)), 0) FROM log"
+    ).fetchone()
+    return rows, records, stored
+
+
+def insert_stream(connection: sqlite3.Connection, number: int, info: StreamInfo) -> None:
+    """A description that rows of the log refer to, so that they can be rendered when it has changed."""
+    packed = msgspec.json.encode(info).decode()
+    connection.execute("INSERT INTO stream (id, info) VALUES (?, ?)", (number, packed))
+
+
+def read_streams(connection: sqlite3.Connection) -> dict[int, StreamInfo]:
+    """All descriptions, by number."""
+    rows = connection.execute("SELECT id, info FROM stream").fetchall()
+    return {number: msgspec.json.decode(info, type=StreamInfo) for number, info in rows}
+
+
+def write_watches(
+    connection: sqlite3.Connection, watches: Mapping[WatchKey, WatchState], position: int
+) -> None:
+    """State of watches as it is at `position`."""
+    if watches:
+        connection.executemany(
+            "INSERT OR REPLACE INTO watch (stream, scope, epoch, fingerprint, at, cursor)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (*key, state.epoch, state.fingerprint, position, _pack_cursor(state.cursor))
+                for key, state in sorted(watches.items())
+            ],
+        )
+
+
+def read_watches(
+    connection: sqlite3.Connection,
+) -> tuple[dict[WatchKey, WatchState], dict[WatchKey, int]]:
+    """Each watch's state, and the position from which rows of the log know better."""
+    rows = connection.execute("SELECT stream, scope, cursor, epoch, fingerprint, at FROM watch").fetchall()
+    watches: dict[WatchKey, WatchState] = {}
+    positions: dict[WatchKey, int] = {}
+    for stream, scope, cursor, epoch, fingerprint, position in rows:
+        decoded = None if cursor is None else msgspec.json.decode(cursor, type=Cursor)
+        watches[stream, scope] = WatchState(decoded, epoch, fingerprint)
+        positions[stream, scope] = position
+    return watches, positions
+
+
+def write_doubts(connection: sqlite3.Connection, doubts: Sequence[tuple[str, bytes, str | None]]) -> None:
+    """Suspicions by stream and key: the revision of the listing, or None for one that is cleared."""
+    for stream, key, listed_rv in doubts:
+        if listed_rv is None:
+            connection.execute("DELETE FROM suspect WHERE stream = ? AND key = ?", (stream, key))
+        else:
+            connection.execute(
+                "INSERT OR REPLACE INTO suspect (stream, key, listed_rv) VALUES (?, ?, ?)",
+                (stream, key, listed_rv),
+            )
+
+
+def _pack_cursor(cursor: Cursor | None) -> str | None:
+    return None if cursor is None else msgspec.json.encode(cursor).decode()
