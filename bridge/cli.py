@@ -51,32 +51,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
-    except KeyboardInterrupt:
-        return _quietly(130)
-    except BrokenPipeError:
-        return _quietly(0)
     except BaseException as error:
-        failure = next(_failures(error), None)
-        if failure is None:
-            raise
+        leaves = list(_leaves(error))
+        failures = [leaf for leaf in leaves if isinstance(leaf, BridgeError)]
+        if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+            return _quietly(130)
+        if not failures or len(failures) < len(leaves):
+            raise  # something unexpected is in it: the traceback must be seen
+        failure = max(failures, key=lambda failure: failure.exit_code)
+        if failure.exit_code == 0:
+            return _quietly(0)
         print(f"kube-bridge: {failure}", file=sys.stderr)
         return failure.exit_code
     return code
 
 
-def _failures(error: BaseException) -> Iterator[BridgeError]:
-    """The errors meant for people inside one that nurseries may have wrapped, the gravest first."""
-    found: list[BridgeError] = []
-    pending = [error]
-    while pending:
-        leaf = pending.pop()
-        if isinstance(leaf, BaseExceptionGroup):
-            pending.extend(leaf.exceptions)
-        elif isinstance(leaf, BridgeError):
-            found.append(leaf)
-        elif not isinstance(leaf, KeyboardInterrupt):
-            return  # something unexpected is in it: the traceback must be seen
-    yield from sorted(found, key=lambda failure: -failure.exit_code)
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors inside one that nurseries may have wrapped."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def _quietly(code: int) -> int:

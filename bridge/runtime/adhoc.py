@@ -19,7 +19,7 @@ import trio
 from bridge.changes.change import StreamInfo
 from bridge.changes.envelope import Bridge, Format
 from bridge.changes.redact import Redactor
-from bridge.delivery.sink import Resume
+from bridge.delivery.sink import ClosedPipe, Resume
 from bridge.delivery.worker import Plan, Worker
 from bridge.errors import BridgeError
 from bridge.kubernetes.apiserver import ApiServer
@@ -126,7 +126,7 @@ async def _stream(
     uid = await cluster_uid(api)
     records = MemoryLog(_MEMORY_BYTES)
     output = await _open_output(options.output, records, Bridge(cluster_name, uid), many=len(resources) > 1)
-    ending = _Ending(until or trio.Event())
+    ending = _Ending(trio.Event() if until is None else until)
     lists = trio.CapacityLimiter(len(resources))
     cluster = Cluster(api, uid, records, lists, ServerMemory(), ending.notice)
     async with trio.open_nursery() as nursery:
@@ -267,8 +267,11 @@ class _Pretty:
 
 
 def _write_out(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ClosedPipe("nobody reads standard output any more") from None
 
 
 async def _tell_when_quiet(resources: Sequence[Resource], namespace: str, records: MemoryLog) -> None:

@@ -64,4 +64,4 @@ def _state_problems(config: Config) -> Iterator[str]:
     while not existing.exists():
         existing = existing.parent
     if not os.access(existing, os.W_OK):
-        yield f"state.path {path} cannot be written: make {existing} writable for the user that runs kube-bridge"
+        yield f"state.path {path} cannot be written: make {existing} writable for this user"
