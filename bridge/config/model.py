@@ -48,7 +48,7 @@ _ClusterName = Annotated[
 ]
 _Name = Annotated[str, Text("a name", "lower-case letters, digits and `-`, as web-pods", r"[a-z0-9\-]+")]
 _Namespace = Annotated[
-    str, Text("a namespace", "at most 63 lower-case letters, digits and `-`, none for all namespaces", _LABEL)
+    str, Text("a namespace", "at most 63 lower-case letters, digits and `-`, or leave the key out", _LABEL)
 ]
 _ApiVersion = Annotated[
     str,
@@ -63,7 +63,7 @@ _Resource = Annotated[
     str,
     Text(
         "a resource",
-        "one as kubectl names it, as pods, deploy, deployments.apps or deployments.v1.apps",
+        "a name that kubectl takes, as pods, deploy, deployments.apps or deployments.v1.apps",
         r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*",
     ),
 ]
