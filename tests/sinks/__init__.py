@@ -1,0 +1,1 @@
+"""The sinks that come with the bridge, on real files and pipes."""

@@ -1,0 +1,62 @@
+"""Killed at any moment, a file holds each record once, whole and in order, after the next runs."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge.faults import POINTS
+from tests.sinks.program import expected
+
+COUNT, PAD = 120, 300
+SINK_POINTS = [point for point in POINTS if point.startswith("sink.")]
+
+
+def start(
+    folder: Path, every: int, crash: str = "", count: int = COUNT, pad: int = PAD
+) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"KUBE_BRIDGE_CRASH": crash, "MAX_BYTES": "6000"}
+    arguments = [str(folder / "out.jsonl"), str(folder / "cursor"), str(count), str(pad), str(every)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.sinks.program", *arguments], env=environment, stderr=subprocess.PIPE
+    )
+
+
+def run(folder: Path, every: int, crash: str = "") -> int:
+    process = start(folder, every, crash)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (0, -signal.SIGKILL), errors.decode()
+    return process.returncode
+
+
+@pytest.mark.parametrize("point", SINK_POINTS)
+@pytest.mark.parametrize("every", [1, 4, 1000])
+def test_a_kill_at_each_crash_point_leaves_each_line_once(tmp_path: Path, point: str, every: int) -> None:
+    """A cursor that was never durable, one that lags, and one that does not."""
+    for arrival in (3, 1, 2):
+        assert run(tmp_path, every, f"{point}:{arrival}") == -signal.SIGKILL
+        assert expected(COUNT, PAD).startswith((tmp_path / "out.jsonl").read_bytes().rpartition(b"\n")[0])
+    assert run(tmp_path, every) == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == expected(COUNT, PAD)
+    assert run(tmp_path, every) == 0, "a clean start writes nothing more"
+    assert (tmp_path / "out.jsonl").read_bytes() == expected(COUNT, PAD)
+
+
+def test_kills_at_random_moments_leave_each_line_once(tmp_path: Path) -> None:
+    dice = random.Random(20261121)
+    count, pad = 3000, 2000
+    for _ in range(8):
+        process = start(tmp_path, 50, count=count, pad=pad)
+        try:
+            process.wait(timeout=dice.uniform(0.25, 0.6))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate(timeout=60)
+    process = start(tmp_path, 50, count=count, pad=pad)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors.decode()
+    assert (tmp_path / "out.jsonl").read_bytes() == expected(count, pad)
