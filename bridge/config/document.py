@@ -30,49 +30,49 @@ def line_of(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def read(path: Path, report: Report) -> str | None:
-    """The text of a file; None, and a problem, where it cannot be had."""
+def read(path: Path, report: Report) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        report.add(0, "", f"cannot be read ({reason}); name a YAML file that this user may read")
-        return None
+        report.fail(0, "", f"cannot be read ({reason}); name a YAML file that this user may read")
     if len(data) > MAX_BYTES:
-        report.add(0, "", "has more than 1 MiB, so it is hardly a configuration; name the right file")
-        return None
+        report.fail(0, "", "has more than 1 MiB, so it is hardly a configuration; name the right file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        wrong = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        report.add(line, "", wrong)
-        return None
+        report.fail(line, "", f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8")
 
 
-def compose(text: str, report: Report) -> MappingNode | None:
-    """The mapping that a text consists of; None, and a problem, where it is something else."""
+def compose(text: str, report: Report) -> MappingNode:
+    """The mapping that a text consists of.
+
+    Raises:
+        ConfigError: it consists of something else, or is no YAML.
+    """
     try:
         # Looks through the whole text for characters that YAML forbids.
         loader = yaml.SafeLoader(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         code = error.character if isinstance(error.character, int) else ord(error.character)
-        report.add(line, "", f"the character U+{code:04X} is not allowed in YAML; remove it")
-        return None
+        report.fail(line, "", f"the character U+{code:04X} is not allowed in YAML; remove it")
     try:
         documents = _documents(loader)
     except yaml.MarkedYAMLError as error:
-        report.add(*_syntax_problem(error))
-        return None
+        report.fail(*_syntax_problem(error))
     except RecursionError:
-        report.add(0, "", "is nested too deeply; a configuration has a handful of levels")
-        return None
+        report.fail(0, "", "is nested too deeply; a configuration has a handful of levels")
     # What PyYAML lets through of Python: chr() of an escape beyond Unicode, int() of an absurd %YAML version.
     except (ValueError, OverflowError):
-        report.add(loader.line + 1, "", "is not valid YAML; correct the escape or number in this line")
-        return None
+        report.fail(loader.line + 1, "", "is not valid YAML; correct the escape or number in this line")
     finally:
         loader.dispose()
     return _only(documents, report)
@@ -88,20 +88,16 @@ def _documents(loader: yaml.SafeLoader) -> list[Node]:
     return documents
 
 
-def _only(documents: list[Node], report: Report) -> MappingNode | None:
+def _only(documents: list[Node], report: Report) -> MappingNode:
     if not documents or (len(documents) == 1 and _is_null(documents[0])):
-        report.add(1, "", "the configuration is empty; write at least cluster, state, streams and sinks")
-        return None
-    if len(documents) > 1:
-        line = line_of(documents[1])
-        report.add(
-            line, "", "a second YAML document begins here; write everything in one, without `---` between"
-        )
-        return None
-    if not isinstance(documents[0], MappingNode):
-        report.add(line_of(documents[0]), "", "is not a mapping; write keys, such as `cluster:`")
-        return None
-    return documents[0]
+        report.fail(1, "", "the configuration is empty; write at least cluster, state, streams and sinks")
+    first, *others = documents
+    if others:
+        begins = "a second YAML document begins here; write everything in one, without `---` between"
+        report.fail(line_of(others[0]), "", begins)
+    if not isinstance(first, MappingNode):
+        report.fail(line_of(first), "", "is not a mapping; write keys, such as `cluster:`")
+    return first
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:

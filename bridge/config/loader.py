@@ -7,9 +7,7 @@ from bridge.config.document import compose, line_of, read
 from bridge.config.fields import object_of
 from bridge.config.model import Config
 from bridge.config.problems import Place, Problem, Report
-from bridge.config.records import Record
 from bridge.config.rules import STREAM_SCHEMA, check_readable, check_rules
-from bridge.config.scalars import INVALID
 
 __all__ = ["load", "loads", "schema"]
 
@@ -27,34 +25,23 @@ def load(path: Path, *, check_files: bool = True) -> Config:
     Raises:
         ConfigError: with all problems; nothing was started, so tell the user and exit with 2.
     """
-    report = Report(str(path))
-    text = read(path, report)
-    report.raise_if_any()
-    return loads(text or "", str(path), check_files=check_files)
+    return loads(read(path, Report(str(path))), str(path), check_files=check_files)
 
 
 def loads(text: str, source: str, *, check_files: bool = True) -> Config:
     """The configuration in a YAML text; `source` names it in errors. Otherwise as `load`."""
     report = Report(source)
     document = compose(text, report)
-    report.raise_if_any()
-    if document is None:
-        return loads("", source)
     record = _ROOT.decode(document, Place(report, line_of(document)))
     _only_the_version(report)
     check_rules(record)
     if check_files:
         check_readable(record)
     report.raise_if_any()
-    return _build(record, report)
-
-
-def _build(record: Record, report: Report) -> Config:
-    config = record.build()
+    config: Config = record.build()
+    # What a sink refuses of its own options.
     report.raise_if_any()
-    if config is INVALID:
-        raise RuntimeError("a configuration without a problem could not be built")
-    return config  # type: ignore[no-any-return]  # a Record builds the class that it was made for
+    return config
 
 
 def _only_the_version(report: Report) -> None:

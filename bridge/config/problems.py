@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from bridge.errors import UsageError
 
@@ -52,6 +53,11 @@ class Report:
     def add(self, line: int, path: str, message: str) -> None:
         """Note one problem."""
         self.problems.append(Problem(self.source, line, _printable(path), _printable(message)))
+
+    def fail(self, line: int, path: str, message: str) -> NoReturn:
+        """Note one problem after which nothing more can be found out, and end here."""
+        self.add(line, path, message)
+        raise ConfigError(self.problems)
 
     def raise_if_any(self) -> None:
         """End here when something is wrong.

@@ -29,7 +29,8 @@ class Setting:
     def default_text(self) -> str:
         """The default as one would write it, "" when there is none or it means that nothing is set."""
         nothing = self.default is dataclasses.MISSING or self.default in (None, "", ())
-        return "" if nothing or dataclasses.is_dataclass(self.default) else self.kind.write(self.default)
+        text = "" if nothing else self.kind.write(self.default)
+        return "" if text == "{}" else text
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the value, with its description."""

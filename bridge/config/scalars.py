@@ -6,6 +6,7 @@ any of them takes for something else must be quoted, and a number must be one th
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,16 +80,16 @@ class Kind(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(ABC):
     """What all single values share: everything that is no scalar is told the same way."""
 
+    @abstractmethod
     def means(self) -> str:
         """What to write."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, node: ScalarNode) -> Any:
         """The value of a scalar that is not null; raises `Wrong`."""
-        raise NotImplementedError
 
     def write(self, value: Any) -> str:
         """The value as it stands in YAML."""

@@ -155,13 +155,8 @@ class _LabelSelector:
 
 def _tokens(text: str) -> Iterator[str]:
     """The tokens of a label selector; the last one is ""."""
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        # Every character is a symbol, a space or part of a word, so there always is a match.
-        if match is None or match.end() == position:
-            break
-        position = match.end()
+    # Every character is a symbol, a space or part of a word, so nothing is passed over.
+    for match in _TOKEN.finditer(text):
         word = match[1] or match[2]
         if word:
             yield word

@@ -140,8 +140,9 @@ class Object:
         return object_schema(self.settings)
 
     def write(self, value: Any) -> str:
-        """As a YAML flow mapping."""
-        pairs = (f"{s.key}: {s.kind.write(getattr(value, s.name))}" for s in self.settings)
+        """As a YAML flow mapping, without what is not set."""
+        given = [(each, getattr(value, each.name)) for each in self.settings]
+        pairs = [f"{each.key}: {each.kind.write(item)}" for each, item in given if item is not None]
         return f"{{{', '.join(pairs)}}}"
 
     def decode(self, node: Node, place: Place) -> Any:
