@@ -6,7 +6,6 @@ does. Only the torn end of one of our lines is ever cut, never what somebody els
 
 import errno
 import fcntl
-import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,10 +15,9 @@ from typing import Final, Self
 
 from bridge.delivery.sink import Unavailable
 from bridge.faults import armed, crash_point
+from bridge.logs import log
 
 __all__ = ["NO_ROOM", "AppendFile", "cannot_open", "is_regular", "no_room", "problem"]
-
-_log = logging.getLogger(__name__)
 
 _BEGIN: Final = b'{"type":"'
 _CHUNK: Final = 1 << 20
@@ -171,7 +169,7 @@ class AppendFile:
                 "move the file away or end its last line."
             )
         os.ftruncate(self._fd, self.end)
-        _log.warning("Cut %d bytes of a torn last line from %s.", size - self.end, self.path)
+        log("warning", "cut a torn last line", path=self.path, bytes=size - self.end)
 
     def _first_hole(self, size: int) -> int:
         """Where the bytes begin that a power cut left as zeros, which JSON text never holds; else `size`."""
@@ -198,9 +196,7 @@ class AppendFile:
         size = os.fstat(self._fd).st_size
         if size == self.end:
             return size
-        _log.warning(
-            "%s was %d bytes long and is %d now: somebody else changes it.", self.path, self.end, size
-        )
+        log("warning", "somebody else changes the file", path=self.path, was=self.end, now=size)
         if size and self.read(size - 1, 1) != b"\n":
             self._write(b"\n")
             size += 1

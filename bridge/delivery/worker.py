@@ -1,7 +1,7 @@
 """One sink's task: read the log, hand out, retry in place, acknowledge. It holds back nobody else."""
 
-import logging
 import random
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,11 +18,12 @@ from bridge.delivery.sink import Rejected, Resume, Sink, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.errors import BridgeError
 from bridge.faults import crash_point
+from bridge.logs import Incidents, Level, Logger, log
 
 __all__ = ["LogReader", "Plan", "Worker"]
 
-_log = logging.getLogger(__name__)
 _REASONS_LOGGED = 3
+_FRAMES_LOGGED = 4
 
 
 class LogReader(Protocol):
@@ -80,6 +81,7 @@ class Worker:
         resume: Resume,
         *,
         jitter: Callable[[], float] = random.random,
+        logger: Logger = log,
     ) -> None:
         """Nothing happens before `run`.
 
@@ -89,6 +91,7 @@ class Worker:
             reader: the log.
             resume: the log's identity and the position that this sink has acknowledged durably.
             jitter: uniform in [0, 1).
+            logger: told when trouble begins, goes on and ends; never once per try.
         """
         self.stats = SinkStats(plan.name, position=resume.position)
         self._plan = plan
@@ -104,7 +107,8 @@ class Worker:
         self._backoff = Backoff(plan.retry, jitter)
         self._moved = ParkingLot()
         self._hurry = trio.Event()
-        self._trouble_since = 0.0
+        self._logger = logger
+        self._incidents = Incidents(logger, clock=trio.current_time)
 
     async def run(self) -> None:
         """Deliver until cancelled; returns only when the sink has halted.
@@ -219,24 +223,26 @@ class Worker:
         stats.reason = (
             f"{len(error.reasons)} of {len(portion.positions)} records were refused for good: {examples}"
         )
-        _log.error(
-            "Sink %s is halted before position %d: %s. Other sinks go on; restart the bridge to try again.",
-            self._plan.name,
-            portion.positions[refused],
-            stats.reason,
+        self._logger(
+            "error",
+            "sink halted: records were refused for good; the others go on, a restart tries again",
+            sink=self._plan.name,
+            position=portion.positions[refused],
+            reason=stats.reason,
         )
 
     async def _pause(self, error: Exception, reason: str, retry_after: float | None = None) -> None:
         stats = self.stats
-        if isinstance(error, BridgeError):
-            stats.reason = str(error)
-        else:
-            stats.reason = f"unexpected {type(error).__name__}, see the log"
-        if not self._backoff.attempts:
-            self._trouble_since = trio.current_time()
-            self._report(error)
         stats.retries[reason] += 1
         stats.state = SinkState.RETRYING
+        if isinstance(error, BridgeError):
+            stats.reason = str(error)
+            self._report("warning", "sink takes no records and is tried again", reason=stats.reason)
+        else:
+            stats.reason = f"unexpected {type(error).__name__}, see the log"
+            self._report(
+                "error", "sink failed and restarts from its cursor", error=repr(error), at=_place(error)
+            )
         delay = self._backoff.next(retry_after)
         if self._hurry.is_set():
             await trio.sleep(delay)
@@ -244,25 +250,22 @@ class Worker:
         with trio.move_on_after(delay):
             await self._hurry.wait()
 
-    def _report(self, error: Exception) -> None:
-        """One line when trouble begins; `_recovered` says how it ended."""
-        if isinstance(error, BridgeError):
-            _log.warning("Sink %s takes no records and is tried again: %s", self._plan.name, error)
-        else:
-            _log.error(
-                "Sink %s failed unexpectedly and restarts from its cursor.", self._plan.name, exc_info=error
-            )
+    def _report(self, level: Level, event: str, **fields: str) -> None:
+        self._incidents.report("trouble", level, event, sink=self._plan.name, **fields)
 
     def _recovered(self) -> None:
-        _log.info(
-            "Sink %s takes records again after %d failed tries in %.0f s.",
-            self._plan.name,
-            self._backoff.attempts,
-            trio.current_time() - self._trouble_since,
-        )
+        self._incidents.end("trouble", "sink takes records again", sink=self._plan.name)
         self._backoff.reset()
         self.stats.state = SinkState.DELIVERING
         self.stats.reason = ""
+
+
+def _place(error: Exception) -> str:
+    """Where an unexpected error came from, the innermost place last."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_LOGGED:]
+    return " > ".join(
+        f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in frames
+    )
 
 
 def _fatal(error: BaseException) -> BridgeError | None:

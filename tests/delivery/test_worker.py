@@ -1,7 +1,6 @@
 """A worker delivers all at least once, in order, moves its cursor over what is owned, and fails alone."""
 
 import json
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,8 +19,23 @@ from bridge.errors import BridgeError, InvariantError
 from tests.delivery.fakes import BRIDGE, NODES, START, MemoryLog, ScriptedSink, Step, change
 
 
-def worker(log: MemoryLog, sink: ScriptedSink, resume: Resume = START, **plan: object) -> Worker:
-    return Worker(Plan("out", BRIDGE, **plan), sink, log, resume, jitter=lambda: 1.0)  # type: ignore[arg-type]  # what a test plans
+class Lines(list[tuple[str, str, dict[str, object]]]):
+    """What was logged."""
+
+    def __call__(self, level: str, event: str, /, **fields: object) -> None:
+        self.append((level, event, fields))
+
+
+@pytest.fixture
+def said() -> Lines:
+    return Lines()
+
+
+def worker(
+    log: MemoryLog, sink: ScriptedSink, resume: Resume = START, said: Lines | None = None, **plan: object
+) -> Worker:
+    planned = Plan("out", BRIDGE, **plan)  # type: ignore[arg-type]  # what a test plans
+    return Worker(planned, sink, log, resume, jitter=lambda: 1.0, logger=Lines() if said is None else said)
 
 
 @asynccontextmanager
@@ -69,12 +83,11 @@ async def test_the_cursor_does_not_move_before_the_sink_owns_the_batch() -> None
 
 async def test_an_unavailable_sink_gets_the_same_batch_again_with_growing_waits_for_ever(
     autojump_clock: MockClock,
-    caplog: pytest.LogCaptureFixture,
+    said: Lines,
 ) -> None:
-    caplog.set_level(logging.INFO)
     log, sink = MemoryLog(), ScriptedSink([Unavailable("no room")] * 20)
     log.append([change(1), change(2)])
-    one = worker(log, sink, retry=Retry(initial=1, max=8))
+    one = worker(log, sink, said=said, retry=Retry(initial=1, max=8))
     begin = autojump_clock.current_time()
     async with running(one):
         await trio.sleep_until(begin + 1 + 2 + 4 + 17 * 8 - 0.01)
@@ -84,9 +97,9 @@ async def test_an_unavailable_sink_gets_the_same_batch_again_with_growing_waits_
     assert numbers(sink) == [1, 2]
     assert one.stats.retries == {"unavailable": 20}
     assert sink.closed == 1, "retrying in place keeps the sink open"
-    assert len(caplog.records) == 2, "one line when it begins, one when it ends"
-    assert "no room" in caplog.text
-    assert "after 20 failed tries in 143 s" in caplog.text
+    assert [level for level, _, _ in said] == ["warning", "info"], "when it begins, and when it ends"
+    assert said[0][2] == {"sink": "out", "reason": "no room"}
+    assert said[1][2] == {"sink": "out", "times": 20, "seconds": 143.0}
 
 
 async def test_a_destination_may_ask_for_a_longer_wait(
@@ -137,13 +150,13 @@ async def test_a_dead_sink_holds_back_nobody(
 
 async def test_a_refused_record_halts_this_sink_loudly_with_its_cursor_before_it(
     autojump_clock: MockClock,
-    caplog: pytest.LogCaptureFixture,
+    said: Lines,
 ) -> None:
     log = MemoryLog()
     sink = ScriptedSink([Rejected({2: "too large", 4: "too large"})])
     log.append([change(1), change(2), change(3, "ADDED"), change(4), change(5), change(6)])
     other = ScriptedSink()
-    one = worker(log, sink, selection=Selection(types={"MODIFIED"}))
+    one = worker(log, sink, said=said, selection=Selection(types={"MODIFIED"}))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker(log, other).run)
         await one.run()
@@ -158,25 +171,32 @@ async def test_a_refused_record_halts_this_sink_loudly_with_its_cursor_before_it
     assert (one.stats.state, one.stats.rejected) == (SinkState.HALTED, 2)
     assert sink.owned == []
     assert numbers(other) == [1, 2, 3, 4, 5, 6, 7]
-    assert [r.levelname for r in caplog.records] == ["ERROR"]
-    assert "halted before position 4: 2 of 5 records were refused for good: too large" in caplog.text
+    ((level, _, fields),) = said
+    assert level == "error"
+    assert fields == {
+        "sink": "out",
+        "position": 4,
+        "reason": "2 of 5 records were refused for good: too large",
+    }
 
 
 async def test_an_unexpected_error_restarts_the_sink_from_its_cursor_and_is_reported_once(
     autojump_clock: MockClock,
-    caplog: pytest.LogCaptureFixture,
+    said: Lines,
 ) -> None:
     log = MemoryLog()
     sink = ScriptedSink([None, OSError(5, "disk"), ZeroDivisionError(), OSError(5, "disk")])
     log.append([change(n) for n in range(15)])
-    one = worker(log, sink)
+    one = worker(log, sink, said=said)
     async with running(one):
         assert await one.drain(autojump_clock.current_time() + 100)
     assert numbers(sink) == list(range(15))
     assert one.stats.retries == {"error": 3}
     assert [resume.position for resume in sink.opened if resume] == [0, 10, 10, 10]
     assert sink.closed == 4
-    assert [r.levelname for r in caplog.records] == ["ERROR"]
+    assert [level for level, _, _ in said] == ["error", "info"], "when it begins, and when it ends"
+    assert said[0][2]["error"] == "OSError(5, 'disk')"
+    assert "deliver (fakes.py:" in str(said[0][2]["at"])
 
 
 async def test_what_may_have_been_delivered_before_is_marked_as_a_replay(
