@@ -66,6 +66,18 @@ def test_whitespace_around_a_line_is_ignored(padding: bytes) -> None:
     assert event(padding + line(pod()) + padding).object == dumps(pod())
 
 
+@pytest.mark.parametrize("form", [b'{"type":"ADDED","object": %s}', b'{"type":"ADDED","object":%s }'])
+def test_whitespace_beside_the_object_is_not_part_of_it(form: bytes) -> None:
+    assert event(form % dumps(pod())).object == dumps(pod())
+
+
+def test_members_after_the_object_count() -> None:
+    """An extra one does no harm; of a member written twice the last one counts, as for any JSON reader."""
+    first, last = dumps(pod(a=1)), dumps(pod(a=2))
+    assert event(b'{"type":"ADDED","object":%s,"x":{}}' % first).object == first
+    assert event(b'{"type":"ADDED","object":%s,"object":%s,"type":"DELETED"}' % (first, last)).object == last
+
+
 def test_a_pretty_printed_document_is_read_and_stays_one_line() -> None:
     """[C4]"""
     found = event(json.dumps({"type": "ADDED", "object": pod(spec={"a": [1, 2]})}, indent=2).encode())
@@ -131,6 +143,8 @@ def test_an_object_of_another_kind_is_malformed(kind: str, other: dict[str, str]
         line(pod()) + line(pod()),
         line(pod()) + b"}",
         line(pod())[:-1] + b",}",
+        line(pod())[:-1] + b"]",
+        line(pod())[:-1] + b" ",
         b"[]",
         b"null",
         line(pod(x="y")).replace(b'"y"', b"NaN"),
