@@ -369,7 +369,8 @@ class ApiServer:
 
     async def _explain(self, failure: BaseException) -> Unreachable:
         certificate = ""
-        if self._own and isinstance(root_cause(failure), ssl.SSLCertVerificationError):
+        distrusted = isinstance(root_cause(failure), ssl.SSLCertVerificationError)
+        if self._own and distrusted and type(failure).__name__ != "ProxyError":
             certificate = await self._own.peer_certificate()
         return unreachable(self.connection, failure, certificate)
 

@@ -3,7 +3,8 @@
 kubectl's rules (client-go `restmapper`, apimachinery `meta`): categories first; then plural, singular and
 short names, without regard to case but for short names, in the server's order of groups (core
 first) and versions (preferred first); a group may be given by a prefix; then the Kind as it is written.
-One thing differs: a version that is named together with a short name is obeyed, kubectl forgets it.
+Two things differ: a version that is named together with a short name is obeyed (kubectl forgets it), and a
+bare Kind whose singular is another word is found (kubectl wants its group).
 """
 
 from collections.abc import Iterable, Sequence
@@ -205,10 +206,13 @@ class Catalog:
         return [one for one in resources if one.group.startswith(group)] if group else resources
 
     def _of_kind(self, name: str, version: str, group: str) -> list[Resource]:
+        """Those of this Kind; without a group in any one, where kubectl looks only into core."""
         return [
             one
             for one in self.resources
-            if name in {one.kind, one.kind.lower()} and one.group == group and version in {"", one.version}
+            if name in {one.kind, one.kind.lower()}
+            and group in {"", one.group}
+            and version in {"", one.version}
         ]
 
     def _unknown(self, text: str) -> UnknownResource:

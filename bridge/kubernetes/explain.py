@@ -136,7 +136,11 @@ def unreachable(connection: Connection, error: BaseException, certificate: str =
     proxy = f" through the proxy {connection.proxy.url}" if connection.proxy else ""
     target = f"the API server {connection.server}{proxy}"
     cause = root_cause(error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
+    if type(error).__name__ in {"ProxyError", "ProtocolError"} and connection.proxy:
+        sentence = (
+            f"{target} cannot be reached: the proxy refused ({_proxy_reason(connection, error, cause)})"
+        )
+    elif isinstance(cause, ssl.SSLCertVerificationError):
         sentence = _certificate_sentence(connection, cause, certificate)
     elif isinstance(cause, ssl.SSLError):
         sentence = _tls_sentence(connection, target, cause)
@@ -144,8 +148,6 @@ def unreachable(connection: Connection, error: BaseException, certificate: str =
         sentence = _network_sentence(connection, target, cause)
     elif "Timeout" in type(error).__name__:
         sentence = f"{target} did not answer in time: check the address, the network and any firewall"
-    elif type(error).__name__ in {"ProxyError", "ProtocolError"} and connection.proxy:
-        sentence = f"{target} cannot be reached: the proxy refused ({clean(str(error), limit=80)})"
     else:
         sentence = f"{target} closed the connection without an answer"
     return Unreachable(sentence)
@@ -252,6 +254,14 @@ def _tls_sentence(connection: Connection, target: str, error: ssl.SSLError) -> s
     return (
         f"{target} and we cannot agree on TLS: {reason or 'the connection was closed during the handshake'}"
     )
+
+
+def _proxy_reason(connection: Connection, error: BaseException, cause: BaseException) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {clean(cause.verify_message or '')}"
+    proxy = connection.proxy
+    password = proxy.password.reveal() if proxy and proxy.password else ""
+    return clean(str(error), hide=(password, *connection.credentials.secrets()), limit=80)
 
 
 def _network_sentence(connection: Connection, target: str, error: OSError) -> str:

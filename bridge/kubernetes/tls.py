@@ -35,7 +35,10 @@ def build_context(tls: Tls, certificate: ClientCertificate | None) -> ssl.SSLCon
         CredentialError: a file cannot be read or holds something else; it may be in the middle of a rotation.
     """
     pem = authority_pem(tls)
-    context = ssl.create_default_context(cadata=pem)
+    try:
+        context = ssl.create_default_context(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        raise CredentialError(f"{_authority_name(tls)} holds a broken certificate") from None
     if pem:
         # Python 3.13 sets it, and then refuses the CAs of EKS and microk8s ([J7]).
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -55,7 +58,7 @@ def authority_pem(tls: Tls) -> str | None:
     """
     if tls.authority is None:
         return None
-    where = f"the certificate-authority {tls.authority}" if isinstance(tls.authority, Path) else "the CA data"
+    where = _authority_name(tls)
     certificates = _CERTIFICATE.findall(_read(tls.authority, where))
     if not certificates:
         raise CredentialError(f"{where} holds no PEM certificate")
@@ -92,6 +95,10 @@ def describe_certificate(certificate: Mapping[str, Any]) -> str:
     return f"a certificate of {subject}, issued by {issuer}{valid}, valid until {until}"
 
 
+def _authority_name(tls: Tls) -> str:
+    return f"the certificate-authority {tls.authority}" if isinstance(tls.authority, Path) else "the CA data"
+
+
 def _name(parts: Iterable[Iterable[tuple[str, str]]]) -> str:
     short = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU"}
     fields = [f"{short[key]}={value}" for part in parts for key, value in part if key in short]
@@ -125,9 +132,12 @@ def _load_certificate(context: ssl.SSLContext, pair: ClientCertificate) -> None:
             # Without a password at hand OpenSSL would ask the terminal for one.
             context.load_cert_chain(certificate_file, key_file, password=_no_password)
         except (OSError, ValueError, TypeError) as error:
-            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
             where = f" {pair.certificate}" if isinstance(pair.certificate, Path) else ""
-            words = str(reason).replace("_", " ").lower()
+            words = "they are no PEM, or the key is encrypted"
+            if isinstance(error, ssl.SSLError) and error.reason:
+                words = error.reason.replace("_", " ").lower()
+            elif isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror:
+                words = error.strerror
         else:
             return
     raise CredentialError(f"the client certificate{where} and its key cannot be used: {words}")

@@ -125,12 +125,15 @@ class Reply:
         failure: BaseException = trio.TooSlowError()
         with trio.move_on_after(timeout):
             try:
-                piece = await anext(self._pieces, b"")
+                while True:
+                    piece = await anext(self._pieces)
+                    if piece:
+                        return piece
+            except StopAsyncIteration:
+                self._ended = True
+                return b""
             except FAILURES as error:
                 failure = error
-            else:
-                self._ended = not piece
-                return piece
         raise _interrupted(failure, timeout)
 
 

@@ -69,7 +69,12 @@ class Wire(httpcore.AsyncNetworkStream):
         """Speak TLS from here on, with the name that the kubeconfig wants if this is the API server."""
         if ssl_context is self._tls.context and self._tls.name:
             server_hostname = self._tls.name
-        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except httpcore.ConnectError as error:
+            if ssl_context is self._tls.context:
+                raise
+            raise httpcore.ProxyError("it fails to speak TLS") from error
         return Wire(stream, self._tls)
 
     def get_extra_info(self, info: str) -> Any:
