@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,33 @@ _NOT_ACCEPTABLE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _ResourcePath:
+    group: str
+    version: str
+    namespace: str
+    plural: str
+    name: str
+    subresource: str
+
+
+def _resource_path(path: str) -> _ResourcePath | None:
+    """Takes apart /api/v1/… and /apis/GROUP/VERSION/…, perhaps in a namespace; None for any other path."""
+    root, *parts = path.strip("/").split("/")
+    if root not in {"api", "apis"}:
+        return None
+    group = parts.pop(0) if root == "apis" and parts else ""
+    if len(parts) < 2:  # noqa: PLR2004 - a version and a resource
+        return None
+    version, *rest = parts
+    namespace = ""
+    # /namespaces/NAME/status is the namespace's own, /namespaces/NAME/pods is in it.
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] != "status":  # noqa: PLR2004 - as above
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource = [*rest, "", ""][:3]
+    return _ResourcePath(group, version, namespace, plural, name, subresource)
+
+
 class Api:
     """The application that both transports drive."""
 
@@ -56,14 +84,20 @@ class Api:
     async def _route(self, request: Request) -> Response:
         if request.path == _REVIEW and request.method == "POST":
             return self._review(request)
-        target = self._target(request.path)
-        if target is not None:
-            return await self._resource(request, target)
+        asked = _resource_path(request.path)
+        if asked is not None:
+            target = self._target(asked)
+            if target is not None:
+                return await self._resource(request, target)
+            # Who has no right on it does not learn whether it exists.
+            verb = _verb(request, asked.name)
+            attempt = Attempt(verb, asked.group, asked.plural, asked.namespace, asked.name)
+            self._backend.access.check(request.headers, attempt)
         faulty = await self._backend.faults.before("discovery", "")
         if faulty is not None:
             return faulty
         self._backend.access.check_path(request.headers, request.path)
-        found = self._plain(request)
+        found = None if asked is not None else self._plain(request)
         if found is None and self._is_built_in(request.path):
             message = "the server could not find the requested resource"
             raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", message, details={})
@@ -86,7 +120,7 @@ class Api:
         return None
 
     async def _resource(self, request: Request, target: Target) -> Response:
-        verb = _verb(request, target)
+        verb = _verb(request, target.name)
         kind = target.kind
         faults = self._backend.faults
         faulty = await faults.before(verb, kind.resource)
@@ -114,26 +148,16 @@ class Api:
             raise not_found(target.kind, target.name)
         return bytes_response(iter([object_bytes(obj, target.kind), b"\n"]), gzip=gzip)
 
-    def _target(self, path: str) -> Target | None:
-        """The resource that a path names: /api/v1/… or /apis/GROUP/VERSION/…, perhaps in a namespace."""
-        parts = path.strip("/").split("/")
-        if parts[0] == "api" and len(parts) > 2:  # noqa: PLR2004 - /api/v1/RESOURCE
-            group, version, rest = "", parts[1], parts[2:]
-        elif parts[0] == "apis" and len(parts) > 3:  # noqa: PLR2004 - /apis/GROUP/VERSION/RESOURCE
-            group, version, rest = parts[1], parts[2], parts[3:]
-        else:
+    def _target(self, asked: _ResourcePath) -> Target | None:
+        """What a path names, if it exists."""
+        kind = self._backend.cluster.kinds.find(asked.group, asked.version, asked.plural)
+        if kind is None or (asked.namespace and not kind.namespaced):
             return None
-        namespace = ""
-        # /namespaces/NAME/status is the namespace's own, /namespaces/NAME/pods is in it.
-        if rest[0] == "namespaces" and len(rest) > 2 and rest[2] != "status":  # noqa: PLR2004
-            namespace, rest = rest[1], rest[2:]
-        kind = self._backend.cluster.kinds.find(group, version, rest[0])
-        if kind is None or (namespace and not kind.namespaced):
+        if kind.namespaced and asked.name and not asked.namespace:
             return None
-        name, subresource = [*rest[1:], "", ""][:2]
-        if (kind.namespaced and name and not namespace) or subresource not in {"", "status" * kind.status}:
+        if asked.subresource not in {"", "status" * kind.status}:
             return None
-        return Target(kind, namespace, name, subresource)
+        return Target(kind, asked.namespace, asked.name, asked.subresource)
 
     def _review(self, request: Request) -> Response:
         """A SelfSubjectAccessReview."""
@@ -169,14 +193,14 @@ class Api:
         )
 
 
-def _verb(request: Request, target: Target) -> str:
+def _verb(request: Request, name: str) -> str:
     if request.method in _WRITES:
         verb = _WRITES[request.method]
-        return "deletecollection" if verb == "delete" and not target.name else verb
+        return "deletecollection" if verb == "delete" and not name else verb
     if request.method != "GET":
         message = "the server does not allow this method on the requested resource"
         raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
-    if target.name:
+    if name:
         return "get"
     return "watch" if request.query.get("watch", "").lower() not in {"", "0", "false"} else "list"
 

@@ -196,7 +196,7 @@ class Cluster:
         if current is None:
             raise not_found(kind, name)
         metadata = current["metadata"]
-        if not metadata.get("finalizers") and not grace_seconds and kind.resource != "namespaces":
+        if not metadata.get("finalizers") and grace_seconds is None and kind.resource != "namespaces":
             return self._remove([key], kind)[0]
         if "deletionTimestamp" in metadata:
             return current
@@ -377,4 +377,6 @@ def _with_server_side(obj: Obj, kind: Kind) -> Obj:
         }
     if kind.resource == "events":
         return _EVENT_DEFAULTS | obj
+    if kind.resource == "pods":
+        return obj | {"status": {"phase": "Pending"} | obj.get("status", {})}
     return obj

@@ -58,7 +58,8 @@ def in_wire_order(obj: Mapping[str, Any], kind: Kind) -> Obj:
     dicts nor lists are shared, so an `orjson.Fragment` can carry what orjson cannot dump: deep nesting,
     wide integers.
     """
-    obj = dict(obj) | {"kind": kind.kind, "apiVersion": kind.api_version}
+    metadata = {key: value for key, value in obj["metadata"].items() if value or value == 0}
+    obj = dict(obj) | {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
     ordered: Obj = _sorted_keys(obj) if kind.custom else _struct(obj, _TOP)
     return ordered
 

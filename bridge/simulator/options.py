@@ -108,12 +108,12 @@ class ListOptions:
             if self.match:
                 text = f"Forbidden: {match} is forbidden for watch unless sendInitialEvents is provided"
                 problems.append((match, text))
-        elif not watch_list:
-            text = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
-            problems.append(("sendInitialEvents", f"Forbidden: {text}"))
         elif not self.match:
             text = f"Forbidden: sendInitialEvents requires setting {match} to NotOlderThan"
             problems.append((match, text))
+        if self.send_initial_events is not None and not watch_list:
+            text = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+            problems.append(("sendInitialEvents", f"Forbidden: {text}"))
         if self.match not in {"", "NotOlderThan"}:
             problems.append((match, f'Unsupported value: "{self.match}": supported values: "NotOlderThan"'))
         if problems:

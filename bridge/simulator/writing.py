@@ -132,7 +132,8 @@ def _delete(backend: Backend, target: Target, request: Request) -> Response:
     if before is None:
         raise not_found(kind, target.name)
     uid = before["metadata"]["uid"]
-    wanted = _body(request).get("preconditions", {}).get("uid", uid) if request.body else uid
+    options = _body(request) if request.body else {}
+    wanted = options.get("preconditions", {}).get("uid", uid)
     if wanted != uid:
         message = (
             f'Operation cannot be fulfilled on {kind.kind} "{target.name}": the UID in the precondition '
@@ -141,7 +142,10 @@ def _delete(backend: Backend, target: Target, request: Request) -> Response:
         )
         details = {"name": target.name, "kind": kind.kind}
         raise ApiError(HTTPStatus.CONFLICT, "Conflict", message, details=details)
-    deleted = cluster.delete(kind.resource, target.name, target.namespace)
+    grace = _grace_seconds(before, options) if kind.resource == "pods" else None
+    deleted = cluster.delete(kind.resource, target.name, target.namespace, grace_seconds=grace)
+    if grace == 0 and not deleted["metadata"].get("finalizers"):
+        deleted = cluster.delete(kind.resource, target.name, target.namespace)
     gone = cluster.get(kind.resource, target.name, target.namespace) is None
     if gone and not kind.returns_deleted:
         group = {"group": kind.group} if kind.group else {}
@@ -149,6 +153,16 @@ def _delete(backend: Backend, target: Target, request: Request) -> Response:
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         return json_response(status | {"details": details})
     return _object(before if gone else deleted, kind)
+
+
+def _grace_seconds(pod: Obj, options: Obj) -> int | None:
+    """How long a kubelet may take to stop a Pod; None is at once, 0 is at once but marked before."""
+    wanted = options.get("gracePeriodSeconds")
+    if wanted == 0:
+        return None
+    if not pod.get("spec", {}).get("nodeName") or pod["status"].get("phase") in {"Succeeded", "Failed"}:
+        return 0
+    return int(wanted or pod["spec"].get("terminationGracePeriodSeconds", 30))
 
 
 def _delete_collection(backend: Backend, target: Target, request: Request) -> Response:
