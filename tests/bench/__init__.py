@@ -1,0 +1,1 @@
+"""Speed and memory of the spine against baselines, as ratios in one run: ``python -m tests.bench``."""
