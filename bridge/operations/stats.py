@@ -2,8 +2,10 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from bridge.changes.change import Change
 from bridge.changes.reconcile import Tally
 
 __all__ = ["StreamStats", "WatchStatus"]
@@ -33,6 +35,7 @@ class StreamStats:
     Attributes:
         name: the configured name.
         events: objects received, live and in listings.
+        changes: what became of them after reconciliation, by type of record.
         listings: complete listings begun, by cause.
         poison: lines that could not be understood.
         restarts: times that a watch failed unexpectedly and was started again.
@@ -43,6 +46,7 @@ class StreamStats:
 
     name: str
     events: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
     listings: Counter[str] = field(default_factory=Counter)
     poison: int = 0
     restarts: int = 0
@@ -54,6 +58,11 @@ class StreamStats:
         """Something arrived: `events` objects, or none with a bookmark."""
         self.events += events
         self.progressed = time.monotonic()
+
+    def changed(self, changes: Iterable[Change]) -> None:
+        """Reconciliation made these; called in one thread, the log's writer."""
+        for change in changes:
+            self.changes[change.type] += 1
 
     def enter(self, scope: str, phase: str, reason: str) -> None:
         """The watch of `scope` is in `phase` now."""
