@@ -7,6 +7,7 @@ there; this module only composes it and says what is committed together.
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
+from uuid import uuid4
 
 import msgspec
 import trio
@@ -17,7 +18,7 @@ from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.kubernetes.observer import Phase
 from bridge.operations.stats import StreamStats
-from bridge.store.contract import Log, LogIdentity
+from bridge.store.contract import Log
 
 __all__ = ["Confirm", "WatchObserver"]
 
@@ -85,7 +86,6 @@ class WatchObserver:
         self._announced = False
         self._listing: Listing | None = None
         self._resync: dict[str, Any] = {}
-        self._serial = 0
         self._now: int = _now()
 
     async def listing(self, cause: Cause, from_rv: str) -> None:
@@ -101,7 +101,7 @@ class WatchObserver:
             retract=cause is not Cause.SCOPE_CHANGED,
         )
         self._resync = {
-            "id": self._control_id("RESYNC"),
+            "id": uuid4().hex,
             "cause": cause.value,
             "from": from_rv,
             "scope": self._scope,
@@ -189,7 +189,7 @@ class WatchObserver:
 
         self._stats.poison += 1
         extra: dict[str, Any] = {
-            "id": self._control_id("POISON"),
+            "id": uuid4().hex,
             "length": len(line),
             "sha256": hashlib.sha256(line).hexdigest(),
             "error": error,
@@ -253,12 +253,6 @@ class WatchObserver:
         self._now = _now()
         self._stats.progress(len(events))
         return self._now
-
-    def _control_id(self, what: str) -> str:
-        """A stem that no replay makes again: control records are never read twice from the server."""
-        identity: LogIdentity = self._log.identity
-        self._serial += 1
-        return f"{what}/{identity.log_id}-{identity.incarnation}-{self._scope}-{self._serial}"
 
     def _control(self, kind: Type, extra: dict[str, Any], rv: str = "") -> Change:
         origin = Origin.WATCH if kind is Type.POISON else Origin.RESYNC

@@ -28,7 +28,6 @@ from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.reach import service_connection
 from bridge.kubernetes.server_memory import ServerMemory
 from bridge.logs import Incidents, configure, log
-from bridge.runtime.endpoint import Endpoint
 from bridge.runtime.health import Health
 from bridge.runtime.outlets import Outlets
 from bridge.runtime.plans import plan_stream, redaction_key
@@ -86,8 +85,10 @@ class _Service:
     async def run(self) -> None:
         """Everything, until the first signal; then the drain, until done, its deadline or the second one."""
         async with trio.open_nursery() as nursery, _signals() as signals:
-            endpoint = Endpoint(self._log, self._health, self._outlets)
             if self._config.http is not None:
+                from bridge.runtime.endpoint import Endpoint  # noqa: PLC0415 - prometheus-client is slow to import
+
+                endpoint = Endpoint(self._log, self._health, self._outlets)
                 await nursery.start(endpoint.serve, self._config.http.listen)
             nursery.start_soon(self._tick)
             async with trio.open_nursery() as work:
