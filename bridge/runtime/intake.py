@@ -121,7 +121,7 @@ class WatchObserver:
         await self._log.append(
             self._stream,
             self._scope,
-            lambda inventory: listing.page(inventory, events, time=now),
+            lambda inventory: self._count(listing.page(inventory, events, time=now)),
             size=_size(events),
         )
         crash_point("list.page")
@@ -145,8 +145,8 @@ class WatchObserver:
             answers = await self._confirm(suspects, deadline=trio.current_time() + _CONFIRM_SECONDS)
 
         def settle(inventory: Inventory) -> Sequence[Change]:
-            changes = self._rules.settle(
-                inventory, answers, listed_rv=rv, time=self._now, counts=listing.counts
+            changes = self._count(
+                self._rules.settle(inventory, answers, listed_rv=rv, time=self._now, counts=listing.counts)
             )
             counts = msgspec.structs.asdict(listing.counts)
             end = {**self._resync, "phase": "end", "to": rv, "counts": counts}
@@ -172,7 +172,7 @@ class WatchObserver:
         await self._log.append(
             self._stream,
             self._scope,
-            lambda inventory: self._rules.live(inventory, events, time=now),
+            lambda inventory: self._count(self._rules.live(inventory, events, time=now)),
             size=_size(events),
             cursor=cursor,
         )
@@ -240,6 +240,10 @@ class WatchObserver:
 
         await self._log.append(self._stream, self._scope, settle, size=256 * len(answers))
         return len(answers)
+
+    def _count(self, changes: list[Change]) -> list[Change]:
+        self._stats.changed(changes)
+        return changes
 
     def _ours(self, key: bytes) -> bool:
         return not self._scope or key.startswith(f"{self._scope}/".encode())
