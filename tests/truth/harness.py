@@ -142,7 +142,7 @@ def history_of(cluster: Cluster, since: int) -> list[Fact]:
     prefixes = {
         "/registry/configmaps/": "configmaps",
         "/registry/secrets/": "secrets",
-        f"/registry/{GROUP}/widgets/": f"widgets.{GROUP}",
+        f"/registry/{GROUP}/widgets/": "widgets",
     }
     facts = []
     for prefix, resource in prefixes.items():
