@@ -122,7 +122,7 @@ class Database:
         except sqlite3.Error as error:
             raise storage_failure(error, self.path) from error
 
-    def checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> None:
+    def checkpoint(self, mode: Literal["PASSIVE", "RESTART"]) -> None:
         """Bring what is in the WAL into the main file, and see the error that an automatic one hides.
 
         Raises as `transaction`.

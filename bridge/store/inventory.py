@@ -198,7 +198,7 @@ class Inventories:
 
     def overlay_size(self) -> int:
         """Entries in memory that the table does not have yet, those being folded not counted."""
-        return sum(len(inventory.overlay) for inventory in self._streams.values())
+        return sum(len(inventory.overlay) for inventory in list(self._streams.values()))  # any thread may ask
 
     def freeze(self) -> list[tuple[str, Layer]]:
         """Begin a fold: everything committed so far, by stream."""

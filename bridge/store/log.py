@@ -144,9 +144,8 @@ class SqliteLog:
     ) -> None:
         """See `Log.append`."""
         self._check()
-        await self._room.enter(size)
-        self._check()
-        self._writer.append(Append(stream, scope, work, size, cursor, epoch, fingerprint, monotonic()))
+        job = Append(stream, scope, work, size, cursor, epoch, fingerprint, monotonic())
+        await self._room.enter(size, partial(self._writer.append, job))
 
     async def flush(self) -> None:
         """See `Log.flush`."""
@@ -191,9 +190,10 @@ class SqliteLog:
 
     async def detach_sinks(self, keep: Collection[str]) -> None:
         """See `Log.detach_sinks`."""
-        for name in [name for name in self._acknowledged if name not in keep]:
+        leaving = {name: at for name, at in self._acknowledged.items() if name not in keep}
+        for name in leaving:
             del self._acknowledged[name]
-        await self._ask(lambda journal: journal.sinks.detach_all_but(keep))
+        await self._ask(lambda journal: journal.sinks.detach_all_but(keep, leaving))
 
     def acknowledge(self, name: str, position: int) -> None:
         """See `Log.acknowledge`."""
@@ -254,6 +254,7 @@ class SqliteLog:
         if self._closed:
             return
         self._closed = True
+        self._room.fail(self._error or trio.ClosedResourceError("the log is closed"))  # not accepted any more
         with trio.CancelScope(shield=True):
             self._writer.close()
             if await trio.to_thread.run_sync(self._writer.join, _CLOSE_SECONDS):

@@ -57,8 +57,8 @@ class Recovered(NamedTuple):
 def begin(database: Database) -> Opened:
     """Reserve an incarnation and positions, in one commit, before anything else is written.
 
-    The number of an incarnation is a time where that is greater: a file that was restored from a
-    backup does not repeat the numbers of the life it lost.
+    The number of an incarnation is a time in milliseconds where that is greater: a file that was
+    restored from a backup does not repeat the numbers of the life it lost.
 
     Raises `Full` or `LogError`.
     """
@@ -68,7 +68,7 @@ def begin(database: Database) -> Opened:
         first = int(meta.get("reserved", "0")) + 1
         meta["reserved"] = str(first + RESERVED - 1)
         newest = connection.execute("SELECT coalesce(max(number), 0) FROM incarnation").fetchone()[0]
-        number = max(newest + 1, int(time.time()))
+        number = max(newest + 1, time.time_ns() // 1_000_000)
         connection.execute("INSERT INTO incarnation (number, first) VALUES (?, ?)", (number, first))
         connection.execute(
             "DELETE FROM incarnation WHERE number NOT IN"

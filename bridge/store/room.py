@@ -1,6 +1,7 @@
 """Admission by bytes, first come first served: what bounds the memory between a watch and the log."""
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -8,10 +9,11 @@ __all__ = ["Room"]
 
 
 class _Waiter:
-    __slots__ = ("event", "size")
+    __slots__ = ("admitted", "event", "size")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, admitted: Callable[[], None]) -> None:
         self.size = size
+        self.admitted = admitted
         self.event = trio.Event()
 
 
@@ -29,8 +31,13 @@ class Room:
         self._waiting: deque[_Waiter] = deque()
         self._error: BaseException | None = None
 
-    async def enter(self, size: int) -> None:
+    async def enter(self, size: int, admitted: Callable[[], None] = lambda: None) -> None:
         """Return when there is room and everyone who asked earlier is inside.
+
+        Args:
+            size: bytes.
+            admitted: called at that moment, in the order of admission; tasks that were let in together
+                resume in any order.
 
         Cancellation leaves nothing inside. Raises what `fail` was given.
         """
@@ -39,8 +46,9 @@ class Room:
             raise self._error
         if not self._waiting and self._fits(size):
             self.used += size
+            admitted()
             return
-        waiter = _Waiter(size)
+        waiter = _Waiter(size, admitted)
         self._waiting.append(waiter)
         try:
             await waiter.event.wait()
@@ -69,4 +77,5 @@ class Room:
         while self._waiting and self._fits(self._waiting[0].size):
             waiter = self._waiting.popleft()
             self.used += waiter.size
+            waiter.admitted()
             waiter.event.set()

@@ -51,8 +51,9 @@ class SinkCursors:
         self._touch(name)
         return oldest
 
-    def detach_all_but(self, names: Collection[str]) -> None:
-        """Every other sink leaves the low-water mark; its cursor stays."""
+    def detach_all_but(self, names: Collection[str], acknowledged: Mapping[str, int]) -> None:
+        """Every other sink leaves the low-water mark; its cursor stays where it is `acknowledged`."""
+        self.note(acknowledged)
         for name, sink in self._sinks.items():
             if name not in names and sink.detached_at is None:
                 sink.detached_at = int(time.time())

@@ -1,6 +1,7 @@
 """How the bytes of `state.maxBytes` are shared out, and what is done when they, or the disk, are used up."""
 
 import os
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from bridge.errors import UsageError
@@ -18,6 +19,8 @@ _FOLD_BYTES: Final = 16 << 20
 """Some 100,000 records: the table's pages are shared by many, and reading them back takes half a second."""
 _NEEDED_PAGES: Final = 64
 """What a transaction may need beside its rows."""
+_WORKING_PAGES: Final = 512
+"""Free pages of the main file with which a log that may not grow goes on (2 MiB)."""
 
 
 class Budget(NamedTuple):
@@ -48,6 +51,11 @@ class Budget(NamedTuple):
 class Space:
     """Knows whether there is room, and makes some.
 
+    A full disk is survived in two steps. The ballast is released, so that the WAL can be brought into the
+    main file, which needs at most as much again. From then on the main file must not grow (`ceiling`): what
+    sinks own is trimmed, and its pages are used again. When the disk has room for the ballast, that is
+    written first and the ceiling goes.
+
     Attributes:
         budget: shares of the configured bytes.
         full: one sentence why nothing can be appended now, or "".
@@ -59,11 +67,15 @@ class Space:
         self._database = database
         self._ballast = Ballast(database.path.with_name("ballast"), BALLAST_BYTES)
         self._limit = 0
+        self._ceiling: int | None = None
         if not self._ballast.write():
             self.full = self._disk_sentence()
+            self._ceiling = database.pages()[0]
 
     def allow(self, pages: int) -> None:
         """Limit the main file for the next transaction: `budget.soft` or `budget.hard`."""
+        if self._ceiling is not None:
+            pages = min(pages, self._ceiling)
         if pages != self._limit:
             self._database.limit_pages(pages)
             self._limit = pages
@@ -75,7 +87,8 @@ class Space:
         """
         count, free = self._database.pages()
         needed = stored // PAGE + _NEEDED_PAGES
-        if count + needed - free >= self.budget.soft and self._disk_bytes() > stored + WAL_BYTES:
+        limited = self._ceiling is None and count + needed - free >= self.budget.soft
+        if limited and self._disk_bytes() > stored + WAL_BYTES:
             self.full = (
                 f"the log {self._database.path} has reached state.maxBytes: "
                 "a sink that lags must catch up, be removed, or state.maxBytes be raised"
@@ -83,14 +96,26 @@ class Space:
             return
         self.full = self._disk_sentence()
         self._ballast.release()
-        try:
-            self._database.checkpoint("TRUNCATE")
-        except Full:
-            return  # somebody else took what was released; tried again with the next transaction
+        with suppress(Full):  # somebody took what was released: tried again at the next failure
+            # RESTART, not TRUNCATE: writing over the WAL's blocks needs no room.
+            self._database.checkpoint("RESTART")
+        self._ceiling = self._database.pages()[0]
 
     def regained(self) -> bool:
-        """Whether appending may be tried again: the ballast is whole."""
-        return self._ballast.write()
+        """Whether appending may be tried: with the ballast whole, or within the main file's free pages."""
+        if self.restore():
+            return True
+        return self._database.pages()[1] >= _WORKING_PAGES
+
+    def restore(self) -> bool:
+        """Write the ballast again if it would leave room for the WAL; returns whether all is as configured."""
+        if self._ceiling is None and self._ballast.whole:
+            return True
+        wal = max(0, WAL_BYTES - self._database.sizes()[1])
+        if self._ballast.whole or (self._disk_bytes() >= BALLAST_BYTES + wal and self._ballast.write()):
+            self._ceiling = None
+            return True
+        return False
 
     def recovered(self) -> None:
         """Something was appended: there is room."""

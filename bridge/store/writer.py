@@ -282,6 +282,7 @@ class Writer:
             if self.heartbeat - self._looked >= _TICK:
                 self._looked = self.heartbeat
                 journal.watch_wal()
+                journal.space.restore()
         except Full:
             self._enter_full(0)
 

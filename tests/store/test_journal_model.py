@@ -1,0 +1,308 @@
+"""The journal against a model: any order of appends, commits, folds, trims, restarts and crashes."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bridge.changes.change import Change, Cursor, StreamInfo
+from bridge.changes.reconcile import Inventory, Known, object_key
+from bridge.store import fold, journal
+from bridge.store.codec import RowDecoder
+from bridge.store.contract import WatchState
+from bridge.store.database import Database
+from bridge.store.group import Append
+from bridge.store.journal import Journal
+from bridge.store.space import MIN_BYTES, Budget
+from bridge.store.tail import unpack
+from tests.store.samples import PODS, SECRETS, uid
+
+STREAMS = (PODS, SECRETS)
+NAMES = st.sampled_from([f"{a}{b}" for a in "abc-" for b in ("", "0", "-x", "z")])
+NAMESPACES = st.sampled_from(["", "a", "a-b", "b"])
+Entries = dict[bytes, Known]
+
+
+class Model:
+    """What must be true once everything accepted is committed."""
+
+    def __init__(self) -> None:
+        self.inventory: dict[str, Entries] = {stream.name: {} for stream in STREAMS}
+        self.suspects: dict[str, dict[bytes, str]] = {stream.name: {} for stream in STREAMS}
+        self.changes: list[tuple[str, Change]] = []
+        self.watches: dict[tuple[str, str], WatchState] = {}
+
+    def copy(self) -> "Model":
+        other = Model()
+        other.inventory = {name: dict(entries) for name, entries in self.inventory.items()}
+        other.suspects = {name: dict(entries) for name, entries in self.suspects.items()}
+        other.changes = list(self.changes)
+        other.watches = dict(self.watches)
+        return other
+
+
+class JournalMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="journal-"))
+        self.revision = 0
+        self.waiting: list[Append] = []
+        self.model = Model()
+        self.durable = Model()
+        self.acknowledged = 0
+        self.last_position = 0
+        self.delivered: list[tuple[int, str, Change]] = []
+        self.read_to = 0
+
+    def teardown(self) -> None:
+        self.database.close()
+        shutil.rmtree(self.directory)
+
+    def open(self) -> None:
+        self.database = Database.open(self.directory / "log.db")
+        self.journal = Journal(self.database, Budget.of(MIN_BYTES))
+        assert self.journal.first > self.last_position
+        self.read_to = self.journal.attach_sink("out", "f", None)
+        self.journal.persist()
+
+    @initialize()
+    def begin(self) -> None:
+        self.open()
+
+    @rule(
+        stream=st.sampled_from(STREAMS),
+        scope=st.sampled_from(["", "a"]),
+        steps=st.lists(
+            st.tuples(st.sampled_from(["put", "remove", "silent", "suspect", "clear"]), NAMESPACES, NAMES),
+            max_size=6,
+        ),
+        cursor=st.booleans(),
+        epoch=st.none() | st.integers(0, 2),
+        fingerprint=st.none() | st.sampled_from(["f", "g"]),
+    )
+    def append(
+        self,
+        stream: StreamInfo,
+        scope: str,
+        steps: list[tuple[str, str, str]],
+        cursor: bool,  # noqa: FBT001 - hypothesis draws it
+        epoch: int | None,
+        fingerprint: str | None,
+    ) -> None:
+        self.revision += 1
+        rv = str(self.revision)
+        model = self.model
+        entries, suspects = model.inventory[stream.name], model.suspects[stream.name]
+        expected = [self._apply(entries, suspects, stream, step, rv) for step in steps]
+        changes = [item for item in expected if item is not None]
+
+        def work(inventory: Inventory) -> Sequence[Change]:
+            for kind, namespace, name in steps:
+                key = object_key(namespace, name)
+                if kind in ("put", "silent"):
+                    inventory.put(key, Known(_uid(namespace, name), rv))
+                elif kind == "remove":
+                    inventory.remove(key)
+                elif kind == "suspect":
+                    if inventory.get(key) is not None:
+                        inventory.suspect(key, rv)
+                else:
+                    known = inventory.get(key)
+                    if known is not None:
+                        inventory.put(key, known)
+            return changes
+
+        moved = Cursor(rv, rv) if cursor else None
+        self.waiting.append(Append(stream, scope, work, 100, moved, epoch, fingerprint, 0.0))
+        if cursor or epoch is not None or fingerprint is not None:
+            old = model.watches.get((stream.name, scope), WatchState(None, 0, ""))
+            same = fingerprint is None or fingerprint == old.fingerprint
+            model.watches[stream.name, scope] = WatchState(
+                moved or (old.cursor if same else None),
+                old.epoch if epoch is None else epoch,
+                old.fingerprint if fingerprint is None else fingerprint,
+            )
+
+    def _apply(
+        self,
+        entries: Entries,
+        suspects: dict[bytes, str],
+        stream: StreamInfo,
+        step: tuple[str, str, str],
+        rv: str,
+    ) -> Change | None:
+        kind, namespace, name = step
+        key = object_key(namespace, name)
+        if kind in ("put", "silent"):
+            entries[key] = Known(_uid(namespace, name), rv)
+            suspects.pop(key, None)
+        elif kind == "remove":
+            entries.pop(key, None)
+            suspects.pop(key, None)
+        elif kind == "suspect" and key in entries:
+            suspects[key] = rv
+        elif kind == "clear" and key in entries:
+            suspects.pop(key, None)
+        if kind not in ("put", "remove"):
+            return None
+        type_ = "MODIFIED" if kind == "put" else "DELETED"
+        change = Change(
+            type_, "watch", int(rv), namespace, name, _uid(namespace, name), rv, 0, rv.encode() * 50
+        )
+        self.model.changes.append((stream.name, change))
+        return change
+
+    @rule(force=st.booleans())
+    def commit(self, force: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.journal.prepare(self.waiting, force=force)
+        self.waiting = []
+        batches = self.journal.commit()
+        for batch in batches:
+            assert batch.position > self.last_position
+            self.last_position = batch.last_position
+        self.durable = self.model.copy()
+        if not force:
+            return
+        for key, state in self.durable.watches.items():
+            assert self.journal.watch_state(*key) == state
+
+    @rule()
+    def fold_chunk(self) -> None:
+        self.journal.fold_step()
+
+    @rule()
+    def fold_all(self) -> None:
+        while not self.journal.fold_step():
+            pass
+
+    @rule(limit=st.sampled_from([1, 200, 1 << 20]))
+    def deliver(self, limit: int) -> None:
+        if self.read_to >= self.journal.end:
+            return
+        decoder = RowDecoder()
+        for row in self.journal.rows(self.read_to, limit):
+            batch = unpack(decoder, row, self.read_to)
+            self.delivered += [
+                (batch.position + n, batch.stream.name, item) for n, item in enumerate(batch.changes)
+            ]
+            self.read_to = batch.last_position
+
+    @rule(part=st.floats(0, 1))
+    def acknowledge(self, part: float) -> None:
+        known = [position for position, _, _ in self.delivered]
+        if known:
+            position = known[int(part * (len(known) - 1))]
+            if position > self.acknowledged:
+                self.acknowledged = position
+                self.journal.sinks.note({"out": position})
+
+    @rule()
+    def persist(self) -> None:
+        self.journal.persist()
+
+    @precondition(lambda self: not self.waiting)
+    @rule()
+    def restart(self) -> None:
+        """Everything is durable but what only moved: a clean end."""
+        self.journal.prepare((), force=True)
+        self.journal.commit()
+        self.journal.persist()
+        self.database.close()
+        self.open()
+        assert self.acknowledged in (self.read_to, 0)
+        for key, state in self.durable.watches.items():
+            assert self.journal.watch_state(*key) == state
+        self._forget_undelivered()
+
+    @rule()
+    def crash(self) -> None:
+        """A copy of the files as they are: what a kill leaves behind. What was not committed never was."""
+        survivor = Path(tempfile.mkdtemp(prefix="journal-"))
+        for name in ("log.db", "log.db-wal"):
+            if (self.directory / name).exists():
+                shutil.copy(self.directory / name, survivor / name)
+        self.database.close()
+        shutil.rmtree(self.directory)
+        self.directory = survivor
+        self.waiting = []
+        self.model = self.durable.copy()
+        self.open()
+        assert self.read_to <= self.acknowledged or self.acknowledged == 0
+        self.acknowledged = self.read_to
+        for key, state in self.durable.watches.items():
+            now = self.journal.watch_state(*key) or WatchState(None, 0, "")
+            assert (now.epoch, now.fingerprint) == (state.epoch, state.fingerprint)
+            if now.cursor is not None:  # never ahead; behind only where nothing but the cursor had moved
+                assert state.cursor is not None
+                assert int(now.cursor.rv) <= int(state.cursor.rv)
+        self.model.watches = {
+            (name, scope): left
+            for name in self.model.inventory
+            for scope in ("", "a")
+            if (left := self.journal.watch_state(name, scope)) is not None
+        }
+        self.durable.watches = dict(self.model.watches)
+        self._forget_undelivered()
+
+    def _forget_undelivered(self) -> None:
+        self.delivered = [entry for entry in self.delivered if entry[0] <= self.read_to]
+
+    @invariant()
+    def inventory_equals_the_model(self) -> None:
+        for stream in STREAMS:
+            inventory = self.journal._inventories.of(stream.name)
+            expected = self.durable.inventory[stream.name]
+            assert list(inventory.scan(b"", None)) == sorted(expected.items())
+            assert list(inventory.scan(b"a/", b"a/~")) == sorted(
+                (key, known) for key, known in expected.items() if b"a/" < key <= b"a/~"
+            )
+            for key, known in expected.items():
+                assert inventory.get(key) == known
+            assert [(key, rv) for key, _, rv in inventory.suspects(1000)] == sorted(
+                self.durable.suspects[stream.name].items()
+            )
+
+    @invariant()
+    def every_committed_change_is_delivered_once_in_order_or_still_kept(self) -> None:
+        decoder = RowDecoder()
+        rest = [
+            (batch.stream.name, item)
+            for row in self.journal.rows(self.read_to, 1 << 30)
+            for batch in [unpack(decoder, row, self.read_to)]
+            for item in batch.changes
+        ]
+        for stream in STREAMS:
+            got = [item for _, name, item in self.delivered if name == stream.name]
+            got += [item for name, item in rest if name == stream.name]
+            assert got == [item for name, item in self.durable.changes if name == stream.name]
+
+
+def _uid(namespace: str, name: str) -> str:
+    return uid(hash_of(namespace + "/" + name)) if name != "a0" else "not a uuid"
+
+
+def hash_of(text: str) -> int:
+    return int.from_bytes(text.encode()[:6].ljust(6, b"."), "big") % 1_000_000
+
+
+def test_the_journal_equals_the_model_in_any_order_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "_CHUNK", 3)
+    monkeypatch.setattr(journal, "_TRIM_EVERY", 2)
+    run_state_machine_as_test(
+        JournalMachine,
+        settings=settings(
+            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
