@@ -186,3 +186,17 @@ def test_times_of_one_renderer_may_go_back_and_forth() -> None:
         assert line is not None
         read = datetime.strptime(json.loads(line)["time"], "%Y-%m-%dT%H:%M:%S.%f%z")
         assert read == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
+
+
+ODD = ["a.b", "a/b", 'a"b', "a\\b", "a\nb", "a\n", "\n", "ü", "\x7f", "", "a:b", "a b", "A_1-"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("member", ["namespace", "name", "uid", "rv"])
+def test_one_odd_value_among_plain_ones_is_still_escaped(member: str, odd: str) -> None:
+    """The short way for plain values looks at all four at once."""
+    fields = {"namespace": "ns", "name": "web-0", "uid": "u-1", "rv": "7"} | {member: odd}
+    change = Change("ADDED", "watch", TIME, epoch=0, object=b"{}", **fields)
+    line = render(BRIDGE, PODS, change)
+    assert line is not None
+    assert json.loads(line) == expected_record(BRIDGE, PODS, change)
