@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import trio
@@ -31,7 +31,7 @@ from bridge.kubernetes.explain import api_error, root_cause, unreachable, wrong_
 from bridge.kubernetes.failures import ApiError, CredentialError, Idle, Interrupted, Unreachable
 from bridge.kubernetes.gunzip import Gunzip
 from bridge.kubernetes.ratelimit import RateLimiter
-from bridge.kubernetes.transport import FAILURES, Reply, Transport, send
+from bridge.kubernetes.transport import FAILURES, Carrier, Reply, Request, Transport, send
 
 if TYPE_CHECKING:
     import httpx
@@ -172,8 +172,8 @@ class ApiServer:
         """
         self.connection: Final = connection
         self._limiter = limiter or RateLimiter()
-        self._own = Transport(connection) if transport is None else None
-        self._transport: httpx.AsyncBaseTransport = transport or self._own  # type: ignore[assignment] # one is set
+        self._carrier = Transport(connection) if transport is None else _carried_by(transport)
+        self._host = urlsplit(connection.server).netloc
 
     async def __aenter__(self) -> Self:
         return self
@@ -182,7 +182,7 @@ class ApiServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with trio.CancelScope(shield=True):
-            await self._transport.aclose()
+            await self._carrier.aclose()
 
     async def get(
         self,
@@ -324,13 +324,9 @@ class ApiServer:
         sent = await credentials.headers()
         generation = credentials.generation
         for last in (False, True):
-            fields = [
-                ("user-agent", USER_AGENT),
-                *headers.items(),
-                *sent.items(),
-                *self.connection.impersonation,
-            ]
-            reply = await self._exchange(method, url, fields, body, headers_timeout)
+            fields = [*headers.items(), *sent.items(), *self.connection.impersonation]
+            encoded = [*self._own_headers(body), *((name.encode(), value.encode()) for name, value in fields)]
+            reply = await self._exchange(Request(method, url, encoded, body, headers_timeout))
             if last or reply.status != _UNAUTHORIZED or not await self._renewed(reply, sent, generation):
                 return reply, sent
             await reply.aclose()
@@ -348,31 +344,34 @@ class ApiServer:
             await reply.aclose()
             raise
 
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        fields: list[tuple[str, str]],
-        body: bytes | None,
-        headers_timeout: float,
-    ) -> Reply:
+    def _own_headers(self, body: bytes | None) -> list[tuple[bytes, bytes]]:
+        headers = [(b"host", self._host.encode()), (b"user-agent", USER_AGENT.encode())]
+        return headers if body is None else [*headers, (b"content-length", b"%d" % len(body))]
+
+    async def _exchange(self, request: Request) -> Reply:
         failure: BaseException = TimeoutError()
         for _ in range(2):
             try:
-                return await send(self._transport, method, url, fields, body, headers_timeout=headers_timeout)
+                return await send(self._carrier, request)
             except FAILURES as error:
                 failure = error
             # A kept connection that the server closed as we wrote: seen by nobody, so asked again.
-            if method != "GET" or type(failure).__name__ not in _CLOSED:
+            if request.method != "GET" or type(failure).__name__ not in _CLOSED:
                 break
         raise await self._explain(failure)
 
     async def _explain(self, failure: BaseException) -> Unreachable:
         certificate = ""
         distrusted = isinstance(root_cause(failure), ssl.SSLCertVerificationError)
-        if self._own and distrusted and type(failure).__name__ != "ProxyError":
-            certificate = await self._own.peer_certificate()
+        if distrusted and isinstance(self._carrier, Transport) and type(failure).__name__ != "ProxyError":
+            certificate = await self._carrier.peer_certificate()
         return unreachable(self.connection, failure, certificate)
+
+
+def _carried_by(transport: "httpx.AsyncBaseTransport") -> Carrier:
+    from bridge.kubernetes.transport.foreign import Foreign  # noqa: PLC0415 - httpx takes its time to import
+
+    return Foreign(transport)
 
 
 @dataclass(frozen=True)

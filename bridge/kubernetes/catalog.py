@@ -106,6 +106,11 @@ class Resource(msgspec.Struct, frozen=True):
         return self.group in _KUBERNETES_GROUPS
 
     @property
+    def secret(self) -> bool:
+        """Whether its objects are Secrets, which are redacted unless somebody opts out."""
+        return self.group == "" and self.resource == "secrets"
+
+    @property
     def watchable(self) -> bool:
         """Whether it can be listed and watched."""
         return self.verbs >= _NEEDED

@@ -24,6 +24,7 @@ __all__ = ["api_error", "clean", "nearest", "retry_after", "root_cause", "unreac
 
 _SHORTEST_SECRET: Final = 6
 _DEEPEST_CHAIN: Final = 16
+_LATE: Final = ("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TooSlowError")
 _ANONYMOUS: Final = "system:anonymous"
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -146,7 +147,7 @@ def unreachable(connection: Connection, error: BaseException, certificate: str =
         sentence = _tls_sentence(connection, target, cause)
     elif isinstance(cause, OSError) and cause.errno is not None:
         sentence = _network_sentence(connection, target, cause)
-    elif "Timeout" in type(error).__name__:
+    elif type(error).__name__ in _LATE:
         sentence = f"{target} did not answer in time: check the address, the network and any firewall"
     else:
         sentence = f"{target} closed the connection without an answer"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import yaml
 
@@ -172,8 +172,13 @@ def parse_server(text: str, where: str) -> tuple[str, Basic | None]:
         parts, port = SplitResult("", "", "", "", ""), None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"the server of {where} is no address: write https://host:port")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    server = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+    try:
+        name = parts.hostname.encode("idna").decode()
+    except UnicodeError:
+        raise UsageError(f"the server of {where} is no address: its host is no name") from None
+    host = f"[{name}]" if ":" in name else name
+    path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+    server = f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
     if parts.username is None:
         return server, None
     return server, Basic(

@@ -16,7 +16,7 @@ from bridge.kubernetes.apiserver import ApiServer, Unreachable
 from bridge.kubernetes.auth import Secret
 from bridge.kubernetes.connection import Connection, Tls
 from bridge.kubernetes.proxies import Proxy
-from bridge.kubernetes.transport.reply import Reply
+from bridge.kubernetes.transport import Reply, Transport
 from bridge.kubernetes.transport.wire import Wire
 from tests.kubernetes.wire import Request, chunked, read_request, reply, serving
 
@@ -210,8 +210,8 @@ async def test_an_untrusted_server_is_named_also_behind_a_proxy(authority: trust
             ):
                 await api.get("/x")
             # Failed tunnels must not stay in httpcore's pool.
-            assert api._own is not None
-            assert api._own._pool is None
+            assert isinstance(api._carrier, Transport)
+            assert api._carrier._pool is None
         assert peer.requests == []
 
 

@@ -190,6 +190,7 @@ def test_an_exec_plugin_is_configured_with_its_cluster(tmp_path: Path) -> None:
         ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
         ("127.0.0.1:8001", "http://127.0.0.1:8001"),
         ("https://c:6443?token=x#y", "https://c:6443"),
+        ("https://bücher.example/a b/", "https://xn--bcher-kva.example/a%20b"),
     ],
 )
 def test_addresses_keep_path_prefix_and_brackets(text: str, server: str) -> None:

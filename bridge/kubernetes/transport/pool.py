@@ -9,8 +9,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import httpcore
-import httpx
-import socksio
 import trio
 
 from bridge.kubernetes.connection import Connection
@@ -22,28 +20,13 @@ from bridge.kubernetes.tls import (
     describe_certificate,
     material_stamp,
 )
-from bridge.kubernetes.transport.wire import Backend, TlsName
+from bridge.kubernetes.transport.exchange import CONNECT_SECONDS, FAILURES, Answer, Request
+from bridge.kubernetes.transport.wire import Backend, TlsName, Wire
 
-__all__ = ["CONNECT_SECONDS", "FAILURES", "TIMEOUTS", "Transport"]
+__all__ = ["Transport"]
 
-TIMEOUTS: Final = (httpcore.TimeoutException, httpx.TimeoutException)
-FAILURES: Final = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-    httpx.TransportError,
-    *TIMEOUTS,
-    # What httpcore lets through of the layers below it, in SOCKS handshakes and while closing.
-    socksio.SOCKSError,
-    trio.BrokenResourceError,
-    trio.ClosedResourceError,
-    OSError,
-)
-"""Everything a request or a read can end with, but for cancellation."""
 KEEPALIVE_SECONDS: Final = 30.0
 """How long an idle connection is kept for the next request; shorter than any load balancer's patience."""
-CONNECT_SECONDS: Final = 10.0
 _STAMP_SECONDS: Final = 5.0
 # At DEBUG it writes the password of a SOCKS proxy.
 logging.getLogger("httpcore").setLevel(logging.WARNING)
@@ -80,7 +63,7 @@ class _Pool:
             await self.http.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
+class _Body:
     """A response's body as it comes off the wire, and what gives its connection back."""
 
     def __init__(self, answer: httpcore.Response, release: Callable[[], Awaitable[None]]) -> None:
@@ -100,7 +83,7 @@ class _Body(httpx.AsyncByteStream):
             await self._release()
 
 
-class Transport(httpx.AsyncBaseTransport):
+class Transport:
     """Connections to one API server, over the TLS material and the proxy of one `Connection`.
 
     Certificate files that were replaced, and a client certificate that an exec plugin renewed, are used
@@ -113,13 +96,8 @@ class Transport(httpx.AsyncBaseTransport):
         self._stamp: tuple[int, Stamp] = (-1, ())
         self._stamped_at = -float("inf")
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and return when its headers are there.
-
-        Raises:
-            CredentialError: the TLS material cannot be used.
-            BaseException: one of `FAILURES`.
-        """
+    async def send(self, request: Request) -> Answer:
+        """See `Carrier.send`."""
         pool = await self._current_pool()
         opened: list[httpcore.AsyncNetworkStream] = []
         pool.enter()
@@ -127,17 +105,16 @@ class Transport(httpx.AsyncBaseTransport):
             answer = await pool.http.handle_async_request(_to_httpcore(request, opened))
         except BaseException:
             with trio.CancelScope(shield=True):
-                for wire in opened:
-                    await wire.aclose()
+                for stream in opened:
+                    await stream.aclose()
                 if opened and self._connection.proxy and self._pool is pool:
                     # httpcore keeps tunnels whose handshake failed in its pool for ever.
                     await self._retire()
                 await pool.leave()
             raise
+        wire = answer.extensions.get("network_stream")
         body = _Body(answer, pool.leave)
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=body, extensions=dict(answer.extensions)
-        )
+        return Answer(answer.status, answer.headers, body, wire if isinstance(wire, Wire) else None)
 
     async def aclose(self) -> None:
         """Close what is idle now, and the rest when its streams are closed."""
@@ -209,17 +186,18 @@ class Transport(httpx.AsyncBaseTransport):
             await pool.retire()
 
 
-def _to_httpcore(request: httpx.Request, opened: list[httpcore.AsyncNetworkStream]) -> httpcore.Request:
+def _to_httpcore(request: Request, opened: list[httpcore.AsyncNetworkStream]) -> httpcore.Request:
+    """Translate; every socket that is opened for the request is put into the list."""
+
     async def trace(name: str, info: dict[str, Any]) -> None:
         if name.endswith("connect_tcp.complete"):
             opened.append(info["return_value"])
 
-    url = request.url
     return httpcore.Request(
         request.method,
-        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-        headers=request.headers.raw,
-        content=request.content,
+        request.url,
+        headers=request.headers,
+        content=request.body,
         extensions={**request.extensions, "trace": trace},
     )
 

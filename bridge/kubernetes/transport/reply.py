@@ -1,59 +1,24 @@
 """One answer while it arrives: status, headers, and the raw pieces of its body.
 
-Pieces come from the response's byte stream directly, not through httpx's decoders ([C9], [A18]).
+Pieces come from the connection's byte stream directly, not through a library's decoders ([C9], [A18]).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-import httpx
 import trio
 
 from bridge.kubernetes.failures import Idle, Interrupted
-from bridge.kubernetes.transport.pool import CONNECT_SECONDS, FAILURES, TIMEOUTS
-from bridge.kubernetes.transport.wire import Wire
+from bridge.kubernetes.transport.exchange import FAILURES, TIMEOUTS, Answer, Carrier, Request
 
 __all__ = ["Reply", "send"]
 
-_WRITE_SECONDS: Final = 10.0
 
-
-async def send(
-    transport: httpx.AsyncBaseTransport,
-    method: str,
-    url: str,
-    headers: Iterable[tuple[str, str]],
-    body: bytes | None,
-    *,
-    headers_timeout: float,
-) -> "Reply":
-    """Send one request and wait for the headers of its answer.
-
-    Args:
-        transport: ours, or a test's.
-        method: in capitals.
-        url: with its query.
-        headers: names may repeat.
-        body: to send, if any.
-        headers_timeout: seconds from the sent request to the answer's headers ([B20]).
-
-    Raises:
-        CredentialError: TLS material cannot be used.
-        BaseException: one of `FAILURES`; it may hold the request and so must not be chained or shown.
-    """
-    timeouts = {
-        "connect": CONNECT_SECONDS,
-        "pool": None,
-        "read": headers_timeout,
-        "write": _WRITE_SECONDS,
-    }
-    # Bytes, because httpx would refuse a name outside of ASCII, with the name in its error.
-    fields = [(name.encode(), value.encode()) for name, value in headers]
-    request = httpx.Request(method, url, headers=fields, content=body, extensions={"timeout": timeouts})
+async def send(carrier: Carrier, request: Request) -> "Reply":
+    """Send one request and wait for the headers of its answer; raises as `Carrier.send`."""
     # httpcore's own deadlines are per step, and a SOCKS handshake has none.
-    with trio.move_on_after(CONNECT_SECONDS + _WRITE_SECONDS + headers_timeout):
-        return Reply(await transport.handle_async_request(request))
-    raise TimeoutError
+    with trio.fail_after(request.patience):
+        return Reply(await carrier.send(request))
 
 
 class Reply:
@@ -64,16 +29,12 @@ class Reply:
         headers: names in lower case; a repeated one is joined by commas.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.status: Final = response.status_code
-        self.headers: Final[Mapping[str, str]] = dict(response.headers)
-        self._response = response
-        wire = response.extensions.get("network_stream")
-        self._wire = wire if isinstance(wire, Wire) else None
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - narrows httpx's union of sync and async
-        self._stream = stream
-        self._pieces = aiter(stream)
+    def __init__(self, answer: Answer) -> None:
+        self.status: Final = answer.status
+        self.headers: Final[Mapping[str, str]] = _headers(answer.headers)
+        self._wire = answer.wire
+        self._body = answer.body
+        self._pieces = aiter(answer.body)
         self._started = self._ended = False
 
     async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - an attribute of the socket, no cancel scope
@@ -107,12 +68,12 @@ class Reply:
         with trio.CancelScope(shield=True):
             if self._wire is not None:
                 self._wire.idle = None
-            await self._stream.aclose()
+            await self._body.aclose()
             if self._started and not self._ended:
                 await self._exhaust()
 
     async def _exhaust(self) -> None:
-        """End httpx's and httpcore's chain of generators, which closing the outermost would leave behind."""
+        """End httpcore's chain of generators, which closing the outermost would leave behind."""
         try:
             while True:
                 # What is buffered, and then the closed socket's error.
@@ -138,7 +99,15 @@ class Reply:
 
 
 def _interrupted(error: BaseException, timeout: float) -> Interrupted:
-    if isinstance(error, (*TIMEOUTS, trio.TooSlowError)):
+    if isinstance(error, TIMEOUTS):
         return Idle(f"nothing was received for {timeout:g} s")
     # Their names tell what happened (ReadError, RemoteProtocolError); their texts may hold anything.
     return Interrupted(f"the body was cut ({type(error).__name__})")
+
+
+def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
