@@ -50,7 +50,7 @@ class JsonLines:
     """
 
     max_records: ClassVar[int] = 10_000
-    max_bytes: ClassVar[int] = 1 << 20
+    max_bytes: ClassVar[int] = 2 << 20
 
     path: str = field(
         metadata={

@@ -104,6 +104,8 @@ class Worker:
         self._hand_out = HandOut(
             plan.bridge, plan.selection, plan.form, max_records=sink.max_records, max_bytes=sink.max_bytes
         )
+        # What is read becomes larger by its envelopes: half fills one delivery without a small rest behind.
+        self._read_bytes = sink.max_bytes // 2
         self._backoff = Backoff(plan.retry, jitter)
         self._moved = ParkingLot()
         self._hurry = trio.Event()
@@ -167,7 +169,7 @@ class Worker:
             self.stats.state, self.stats.reason = SinkState.DELIVERING, ""
             while True:
                 after = self._ledger.reached
-                batches = await self._reader.read(after, sink.max_bytes)
+                batches = await self._reader.read(after, self._read_bytes)
                 for portion in self._hand_out.portions(batches, after, self._replay_through):
                     await self._deliver(sink, portion)
                 self.stats.filtered = self._hand_out.filtered

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,8 +196,8 @@ ODD = ["a.b", "a/b", 'a"b', "a\\b", "a\nb", "a\n", "\n", "ü", "\x7f", "", "a:b"
 @pytest.mark.parametrize("member", ["namespace", "name", "uid", "rv"])
 def test_one_odd_value_among_plain_ones_is_still_escaped(member: str, odd: str) -> None:
     """The short way for plain values looks at all four at once."""
-    fields = {"namespace": "ns", "name": "web-0", "uid": "u-1", "rv": "7"} | {member: odd}
-    change = Change("ADDED", "watch", TIME, epoch=0, object=b"{}", **fields)
+    plain = Change("ADDED", "watch", TIME, "ns", "web-0", "u-1", "7", 0, b"{}")
+    change = msgspec.structs.replace(plain, **{member: odd})
     line = render(BRIDGE, PODS, change)
     assert line is not None
     assert json.loads(line) == expected_record(BRIDGE, PODS, change)
