@@ -4,8 +4,6 @@ Whatever a server or a program said is cleaned before it is repeated: one line, 
 characters (a terminal would obey them), and none of our own secrets, should it have echoed them.
 """
 
-import difflib
-import email.utils
 import errno
 import socket
 import ssl
@@ -44,6 +42,8 @@ def clean(text: str, *, hide: Iterable[str] = (), limit: int = 400) -> str:
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     """Return the end of a sentence: the nearest known names, or all when they are few, or ""."""
+    import difflib  # noqa: PLC0415 - only for mistakes
+
     names = sorted(set(known))
     folded = {candidate.lower(): candidate for candidate in names}
     close = [folded[match] for match in difflib.get_close_matches(name.lower(), list(folded), 3)]
@@ -58,6 +58,8 @@ def retry_after(headers: Mapping[str, str], document: Mapping[str, Any]) -> floa
     if text.isascii() and text.isdigit():
         return float(text)
     if text:
+        import email.utils  # noqa: PLC0415 - rare, and slow to import
+
         try:
             moment = email.utils.parsedate_to_datetime(text)
         except ValueError:
