@@ -18,6 +18,8 @@ class Phase(StrEnum):
     BACKOFF = "backoff"
     FORBIDDEN = "forbidden"
     ABSENT = "absent"
+    REFUSED = "refused"
+    """The server will not answer such a request, as with a field selector it does not know."""
 
 
 class Observer(Protocol):

@@ -21,7 +21,7 @@ from bridge.changes.envelope import Bridge, Format
 from bridge.changes.redact import Redactor
 from bridge.delivery.sink import ClosedPipe, Resume
 from bridge.delivery.worker import Plan, Worker
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, UsageError
 from bridge.kubernetes.apiserver import ApiServer
 from bridge.kubernetes.catalog import Resource
 from bridge.kubernetes.discovery import cluster_uid, discover
@@ -30,7 +30,6 @@ from bridge.kubernetes.requests import Scope
 from bridge.kubernetes.server_memory import ServerMemory
 from bridge.logs import Incidents, configure, log, wants_color
 from bridge.operations.stats import StreamStats
-from bridge.runtime.plans import is_secret
 from bridge.runtime.stream import Cluster, StreamPlan, run_stream
 from bridge.store.memory import MemoryLog
 from bridge.terminal import View
@@ -141,8 +140,8 @@ async def _stream(
             streams.cancel_scope.cancel()
         undelivered = await output.drain(trio.current_time() + _DRAIN_SECONDS)
         nursery.cancel_scope.cancel()
-    if ending.failure:
-        raise BridgeError(ending.failure)
+    if ending.failure is not None:
+        raise ending.failure
     if undelivered:
         raise BridgeError(
             f"ended with {undelivered} records undelivered: nobody took them from standard output"
@@ -156,13 +155,13 @@ class _Ending:
     Attributes:
         event: set when it is time.
         code: the exit code then.
-        failure: one sentence, "" when nothing is wrong.
+        failure: what cannot work, or None.
     """
 
     def __init__(self, event: trio.Event) -> None:
         self.event = event
         self.code = 0
-        self.failure = ""
+        self.failure: BridgeError | None = None
         self._live: set[str] = set()
         self._incidents = Incidents(log)
 
@@ -179,8 +178,8 @@ class _Ending:
         if phase is Phase.LIVE:
             self._live.add(stream.name)
             self._incidents.end(stream.name, "live again", stream=stream.name)
-        elif phase in (Phase.FORBIDDEN, Phase.ABSENT) and stream.name not in self._live:
-            self.failure = reason
+        elif phase in (Phase.FORBIDDEN, Phase.ABSENT, Phase.REFUSED) and stream.name not in self._live:
+            self.failure = UsageError(reason) if phase is Phase.REFUSED else BridgeError(reason)
             self.event.set()
         elif reason:
             self._incidents.report(stream.name, "warning", reason, stream=stream.name)
@@ -194,7 +193,7 @@ def _plan(resource: Resource, options: WatchOptions, namespace: str, uid: str) -
         resource.resource,
         resource.kind,
         selected=bool(options.label_selector or options.field_selector),
-        redacted=is_secret(resource) and not options.show_secrets,
+        redacted=resource.secret and not options.show_secrets,
     )
     scope = Scope(namespace if resource.namespaced else "", options.label_selector, options.field_selector)
     redact = None

@@ -18,7 +18,7 @@ __all__ = ["Health"]
 
 _LATE_SECONDS: Final = 30.0
 _WAITING: Final = frozenset({Phase.ABSENT.value, Phase.FORBIDDEN.value})
-_TROUBLE: Final = {Phase.BACKOFF: "warning", Phase.FORBIDDEN: "warning", Phase.ABSENT: "warning"}
+_TROUBLE: Final = frozenset({Phase.BACKOFF, Phase.FORBIDDEN, Phase.ABSENT, Phase.REFUSED})
 
 
 class Health:

@@ -14,14 +14,9 @@ from bridge.kubernetes.catalog import Catalog, Resource
 from bridge.kubernetes.requests import Scope
 from bridge.runtime.stream import StreamPlan
 
-__all__ = ["is_secret", "plan_stream", "redaction_key", "resource_of"]
+__all__ = ["plan_stream", "redaction_key", "resource_of"]
 
 _KEY_BYTES: Final = 32
-
-
-def is_secret(resource: Resource) -> bool:
-    """Whether objects of this resource are redacted unless somebody opts out."""
-    return resource.group == "" and resource.resource == "secrets"
 
 
 def resource_of(stream: StreamConfig, catalog: Catalog) -> Resource:
@@ -57,7 +52,7 @@ def plan_stream(stream: StreamConfig, catalog: Catalog, *, key: bytes, cluster_u
         raise UsageError(
             f"stream {stream.name}: {resource.resource} are not namespaced; remove its namespaces"
         )
-    hides = is_secret(resource) and stream.secret_values == "redact"  # noqa: S105 - a choice, no secret
+    hides = resource.secret and stream.secret_values == "redact"  # noqa: S105 - a choice, no secret
     changed = hides or bool(stream.redact) or bool(stream.drop)
     redact = None
     if changed:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Fact", "Judgement", "facts_of_lines", "judge"]
+__all__ = ["Fact", "Judgement", "facts_of_lines", "ids_of_lines", "judge"]
 
 _WRONGS: Final = ("missing", "repeated", "disordered", "invented")
 
@@ -27,7 +27,7 @@ class Judgement:
 
     expected: int
     missing: list[Fact] = field(default_factory=list)
-    repeated: list[Fact] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     disordered: list[str] = field(default_factory=list)
     invented: list[Fact] = field(default_factory=list)
 
@@ -65,13 +65,19 @@ def facts_of_lines(lines: Iterable[bytes]) -> list[Fact]:
     return facts
 
 
-def judge(history: Sequence[Fact], claimed: Sequence[Fact]) -> Judgement:
-    """Hold the claims against the history."""
+def ids_of_lines(lines: Iterable[bytes]) -> list[str]:
+    """The id of every record, control records and snapshots too."""
+    return [json.loads(line)["id"] for line in lines]
+
+
+def judge(history: Sequence[Fact], claimed: Sequence[Fact], ids: Sequence[str]) -> Judgement:
+    """Hold the claims, and the ids of everything in the file, against the history."""
     counted = Counter(claimed)
     truth = set(history)
     result = Judgement(len(history))
     result.missing = [fact for fact in history if fact not in counted]
-    result.repeated = [fact for fact, count in counted.items() if count > 1]
+    result.repeated = [str(fact) for fact, count in counted.items() if count > 1]
+    result.repeated += [name for name, count in Counter(ids).items() if count > 1]
     result.invented = [fact for fact in counted if fact not in truth]
     order: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for fact in claimed:
