@@ -124,7 +124,7 @@ class Loader:
         exists: set[str],
     ) -> None:
         key = f"{path}/{name}"
-        value = rng.randbytes(rng.choice((8, 100, 2000))).hex()  # does not compress, so the log must fold
+        value = rng.randbytes(rng.choice((8, 100, 4000))).hex()  # does not compress, so the log must fold
         if key not in exists:
             response = client.post(path, json=target.body(name, value))
             exists.add(key)
