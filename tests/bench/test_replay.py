@@ -85,6 +85,7 @@ def test_what_is_not_there_is_a_status(client: httpx.Client) -> None:
 def test_a_quick_run_gives_figures_of_curl_and_of_the_bridge(tmp_path: Path) -> None:
     """Nothing is said about how fast: only that the whole way works."""
     rows = {row.name: row for row in measure(tmp_path, quick=True, only="speed")}
-    for name in ("curl | cat", "kube-bridge watch"):
+    for name in ("curl | cat", "kube-bridge watch", "kube-bridge run"):
         assert not isinstance(rows[f"{name}: live events"].spread, str), rows[f"{name}: live events"].spread
-    assert not isinstance(rows["kube-bridge watch / curl | cat"].spread, str)
+    for name in ("kube-bridge watch / curl | cat", "kube-bridge run: written beside the file, full speed"):
+        assert not isinstance(rows[name].spread, str)
