@@ -1,4 +1,4 @@
-"""Proof 1 of the promises, as a test: one run of the harness; `make truth ARGS="--seed N"` replays and varies it."""
+"""Proof 1 of the promises, as a test; `make truth ARGS="--seed N"` replays and varies it."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ _SEED = 20261123
 def test_every_write_is_in_the_file_once_and_in_order_whatever_kills_the_bridge(
     start_cluster: "StartCluster", tmp_path: Path
 ) -> None:
-    """[B3] [B18] [E5] [E8] [N13] etcd's own history is the judge, over 30 SIGKILLs and 300 writes a second."""
+    """[B3] [B18] [E5] [E8] [N13] etcd is the judge, over 30 SIGKILLs and 300 writes a second."""
     report = run(
         start_cluster(), tmp_path, seed=_SEED, kills=30, say=lambda line: print(line, file=sys.stderr)
     )
