@@ -108,7 +108,7 @@ class Space:
         return self._database.pages()[1] >= _WORKING_PAGES
 
     def restore(self) -> bool:
-        """Write the ballast again if it would leave room for the WAL; returns whether all is as configured."""
+        """Write the ballast again if it would leave room for the WAL; returns whether it is whole."""
         if self._ceiling is None and self._ballast.whole:
             return True
         wal = max(0, WAL_BYTES - self._database.sizes()[1])

@@ -112,6 +112,7 @@ class Writer:
         self._taken_bytes = 0
         self._attempted = 0.0
         self._looked = 0.0
+        self._trimming = False
         self._rate = _Rate()
         self._thread = threading.Thread(target=self._main, name="kube-bridge-log", daemon=True)
 
@@ -187,7 +188,7 @@ class Writer:
             else:
                 self._persist()
                 self._look_after()
-                if not journal.folding and not self._queue and not self._requests:
+                if not (journal.folding or self._trimming or self._queue or self._requests):
                     self._wake.acquire(timeout=_TICK)
 
     def _finish(self) -> None:
@@ -266,8 +267,9 @@ class Writer:
                 journal.commit()
             dirty = journal.sinks.dirty_since
             late = dirty is not None and self.heartbeat - dirty >= _ACK_SECONDS
-            if late or (journal.trimmable and self.heartbeat - self._looked >= _TICK):
-                journal.persist()
+            tick = self.heartbeat - self._looked >= _TICK
+            if late or self._trimming or (journal.trimmable and tick):
+                self._trimming = journal.persist() and journal.trimmable
         except Full:
             self._enter_full(0)
 

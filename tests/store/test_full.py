@@ -51,7 +51,7 @@ class Load:
     async def run(self) -> str:
         """Fill until intake waits, then drain; returns why it waited."""
         self.position = await self.log.open_sink("out", "f")
-        with trio.fail_after(60):
+        with trio.fail_after(150):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.produce)
                 await until(lambda: self.log.full)

@@ -36,10 +36,11 @@ class Lives:
         command = [sys.executable, "-m", "tests.store.victim", str(self.directory), str(self.first)]
         victim = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
         try:
-            output, _ = victim.communicate(timeout=None if crash else seconds)
+            output, _ = victim.communicate(timeout=60 if crash else seconds)
         except subprocess.TimeoutExpired:
-            victim.send_signal(signal.SIGKILL)
+            victim.kill()
             output, _ = victim.communicate()
+            assert not crash, f"never arrived at {crash}"
         assert victim.returncode == -signal.SIGKILL
         for line in output.decode().splitlines():
             what, *numbers = line.split()
