@@ -66,7 +66,10 @@ def in_wire_order(obj: Mapping[str, Any], kind: Kind) -> Obj:
 
 def _struct(value: Mapping[str, Any], order: Iterable[str]) -> Obj:
     known = {key: value[key] for key in order if key in value}
-    return {key: _member(key, inner) for key, inner in (known | dict(value)).items()}
+    return {
+        key: _member(key, inner) if isinstance(inner, (dict, list)) else inner
+        for key, inner in (known | dict(value)).items()
+    }
 
 
 def _member(key: str, value: Any) -> Any:

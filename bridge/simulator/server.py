@@ -113,12 +113,21 @@ class _Connection:
         if response.body.length is None:
             headers.append(("Transfer-Encoding", "chunked"))
         await self._write(h11.Response(status_code=response.status, headers=headers))
+        broken: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._notice_close, nursery.cancel_scope)
-            while chunk := await response.body.receive():
-                await self._write(h11.Data(data=chunk))
-            await self._write(h11.EndOfMessage())
+            try:
+                await self._send_body(response)
+            except (ConnectionCut, *_BROKEN) as error:
+                broken = error  # raised below, not in a group of the nursery
             nursery.cancel_scope.cancel()
+        if broken is not None:
+            raise broken
+
+    async def _send_body(self, response: Response) -> None:
+        while chunk := await response.body.receive():
+            await self._write(h11.Data(data=chunk))
+        await self._write(h11.EndOfMessage())
 
     async def _notice_close(self, scope: trio.CancelScope) -> None:
         """Ends a response whose reader has gone; a watch could otherwise wait for an hour."""

@@ -141,7 +141,7 @@ class WatchStream(Body):
             lines = self._next_lines()
             if lines:
                 return lines
-            if trio.current_time() >= self._end:
+            if self._over or trio.current_time() >= self._end:
                 return await self._finish()
             bookmark = self._due_bookmark()
             if bookmark:
