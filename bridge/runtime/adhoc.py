@@ -4,9 +4,11 @@ What cannot work from the start (no such resource, forbidden, unreachable) ends 
 sentence; once a stream has been live, it is retried for ever, and standard error says so.
 """
 
+import os
 import secrets
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +42,8 @@ _MEMORY_BYTES: Final = 16 << 20
 _DRAIN_SECONDS: Final = 2.0
 _READER: Final = "stdout"
 _FORMATS: Final = {"json": "native", "kubernetes": "kubernetes"}
+_NO_TERMINAL: Final = (200, 24)
+"""Columns and lines of a view that goes into a pipe, unless $COLUMNS says otherwise: names stay whole."""
 _QUIET_SECONDS: Final = 1.0
 """How long nothing may be shown before standard error says what is going on."""
 
@@ -132,6 +136,7 @@ async def _stream(
         nursery.start_soon(output.run)
         nursery.start_soon(ending.listen)
         nursery.start_soon(_tell_when_quiet, resources, namespace, records)
+        nursery.start_soon(_notice_leaving)
         async with trio.open_nursery() as streams:
             for resource in resources:
                 plan = _plan(resource, options, namespace, uid)
@@ -246,7 +251,9 @@ class _Pretty:
         self._position = start
         self._moved = trio.lowlevel.ParkingLot()
         self._view = View(
-            lambda: shutil.get_terminal_size().columns, color=wants_color(sys.stdout), resources=many
+            lambda: shutil.get_terminal_size(_NO_TERMINAL).columns,
+            color=wants_color(sys.stdout),
+            resources=many,
         )
 
     async def run(self) -> None:
@@ -278,6 +285,17 @@ async def _tell_when_quiet(resources: Sequence[Resource], namespace: str, record
     nothing_yet = records.end()
     await trio.sleep(_QUIET_SECONDS)
     if records.end() == nothing_yet:
-        what = ", ".join(resource.resource for resource in resources)
-        where = f"namespace {namespace}" if namespace else "all namespaces"
-        log("info", f"watching {what} in {where}; nothing to show yet")
+        wide = ", ".join(resource.resource for resource in resources if not resource.namespaced)
+        inside = ", ".join(resource.resource for resource in resources if resource.namespaced)
+        if inside:
+            inside += f" in namespace {namespace}" if namespace else " in all namespaces"
+        what = " and ".join(part for part in (wide, inside) if part)
+        log("info", f"watching {what}; nothing to show yet")
+
+
+async def _notice_leaving() -> None:
+    """Raise ClosedPipe when the reader of a pipe leaves, also while there is nothing to write."""
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
+        # The end that is written never becomes readable; it wakes when nobody holds the other end (EPOLLERR).
+        await trio.lowlevel.wait_readable(1)
+        raise ClosedPipe("nobody reads standard output any more")

@@ -1,5 +1,6 @@
 """Objects that the tests write, and where they live."""
 
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,8 +59,9 @@ def install(cluster: Cluster, plural: str, group: str) -> None:
     eventually(served, f"{plural}.{group} to be served")
 
 
-def new_namespace(cluster: Cluster, name: str) -> str:
-    """Make a namespace."""
+def new_namespace(cluster: Cluster, prefix: str = "e2e") -> str:
+    """Make a namespace with a short name that nobody has; returns the name."""
+    name = f"{prefix}-{uuid.uuid4().hex[:6]}"
     cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     return name
 

@@ -1,6 +1,5 @@
 """`kube-bridge watch` beside `kubectl get -w`, at the same time on the same server."""
 
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,7 +107,7 @@ def seen(program: Program, kinds: list[str], name: str) -> Callable[[], bool]:
 
 def test_events_objects_and_order_are_those_of_kubectl(server: Cluster, tmp_path: Path) -> None:
     """Proof 5: for each resource the same types and equal objects (as JSON values) in the same order."""
-    namespace = new_namespace(server, f"parity-{uuid.uuid4().hex[:6]}")
+    namespace = new_namespace(server)
     group = f"{namespace}.example.com"
     install(server, "gadgets", group)
     churn = Churn(server, namespace, group)
