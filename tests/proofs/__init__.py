@@ -1,0 +1,1 @@
+"""Proofs on the whole program, with the kernel as witness."""
