@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from bridge.changes.change import Cause, Change, Cursor, Event, Origin, StreamInfo, Type
+from bridge.changes.jsontext import Malformed
 from bridge.changes.reconcile import Answer, Counts, Inventory, Known, Listing, Reconciler
 from bridge.errors import InvariantError
 from bridge.faults import crash_point
@@ -115,8 +116,7 @@ class WatchObserver:
     async def page(self, events: Sequence[Event]) -> None:
         """Merge one page with the inventory."""
         listing = self._current_listing()
-        if self._redact is not None:
-            events = [self._redact(event) for event in events]
+        events = await self._redacted(events)
         now = self._tick(events)
         await self._log.append(
             self._stream,
@@ -166,8 +166,7 @@ class WatchObserver:
 
     async def changes(self, events: Sequence[Event], cursor: Cursor) -> None:
         """Live events: reconcile, and move the cursor with them."""
-        if self._redact is not None:
-            events = [self._redact(event) for event in events]
+        events = await self._redacted(events)
         now = self._tick(events)
         await self._log.append(
             self._stream,
@@ -244,6 +243,18 @@ class WatchObserver:
     def _count(self, changes: list[Change]) -> list[Change]:
         self._stats.changed(changes)
         return changes
+
+    async def _redacted(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events as they may be stored. One that cannot be read cannot be redacted: it is POISON."""
+        if self._redact is None:
+            return events
+        redacted: list[Event] = []
+        for event in events:
+            try:
+                redacted.append(self._redact(event))
+            except Malformed as error:
+                await self.poison(event.object, f"{event.namespace}/{event.name} cannot be redacted: {error}")
+        return redacted
 
     def _ours(self, key: bytes) -> bool:
         return not self._scope or key.startswith(f"{self._scope}/".encode())
