@@ -44,6 +44,7 @@ class Control:
         self._random = random
         self._backoff = Backoff(random)
         self._slow = slow_backoff(random)
+        self._failed = False
         self._busy_since: float | None = None
         self._doing: Doing | None = None
         self._reports: list[Report] = []
@@ -69,12 +70,15 @@ class Control:
         if signal in _SUCCESSES:
             self._busy_since = None
         if move.pace in {Pace.BACKOFF, Pace.SLOWLY}:
+            self._failed = True
             self.say(*self._explain(signal, now, why))
 
     def progressed(self) -> None:
         """Something worked: the next failure is a new one."""
-        self._backoff.reset()
-        self._slow.reset()
+        if self._failed:
+            self._failed = False
+            self._backoff.reset()
+            self._slow.reset()
 
     def tell(self, report: Report) -> None:
         """Have something handed on."""

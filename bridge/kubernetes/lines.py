@@ -32,20 +32,19 @@ class Lines:
         """Return the lines that `data` completes, without their ends and without blank ones."""
         if self.overlong is not None:
             return []
+        rest = self._rest
+        may_be_long = len(rest) + len(data) > self._limit
         lines = data.split(b"\n")
         tail = lines.pop()
-        if self._rest and lines:
-            self._rest += lines[0]
-            lines[0] = bytes(self._rest)
-            self._rest.clear()
+        if rest and lines:
+            rest += lines[0]
+            lines[0] = bytes(rest)
+            rest.clear()
+        if tail:
+            rest += tail
         if b"" in lines or b"\r" in data or (lines and lines[0].endswith(b"\r")):
             lines = [line for line in (line.rstrip(b"\r") for line in lines) if line]
-        self._rest += tail
-        if (
-            len(data) > self._limit
-            or (lines and len(lines[0]) > self._limit)
-            or len(self._rest) > self._limit
-        ):
+        if may_be_long:
             self._cut(lines)
         return lines
 

@@ -139,13 +139,13 @@ def test_a_410_right_after_a_listing_backs_off_and_says_so() -> None:
     for rv in (10, 20, 30, 40):
         talk.listed(rv, added("a", rv))
         talk.send(W1 + b"\n")
+        waits.append(talk.protocol.due - talk.now)
         talk.prove(rv)
-        talk.ask()
-        waits.append(talk.protocol.due)
-        talk.protocol.cut("", talk.now)
-    delays = talk.protocol.tally.signals
-    assert delays[Signal.EXPIRED_AGAIN] == 4
-    assert talk.phase is Phase.BACKOFF
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(8 * waits[0])
+    assert len(talk.listings) == 4
+    assert talk.doing.phase is Phase.BACKOFF
+    assert "too old resource version" in talk.doing.reason
 
 
 def test_a_410_after_progress_is_no_incident() -> None:
