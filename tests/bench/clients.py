@@ -43,6 +43,11 @@ class Client(Protocol):
         """The process whose cost is measured."""
         ...
 
+    @property
+    def reader(self) -> Program | None:
+        """What stands behind it on the same core."""
+        ...
+
     def done(self) -> float:
         """Waits for the last of the server's events on the output; returns when it came (monotonic clock).
 
@@ -61,6 +66,7 @@ class _Piped:
 
     program: Program
     server: Server
+    reader: Program
 
     def done(self) -> float:
         expected = self.server.note("sent", self.program)["bytes"]
@@ -72,6 +78,7 @@ class _Counting:
     """The official client, which counts by itself."""
 
     program: Program
+    reader: None = None
 
     def done(self) -> float:
         return float(self.program.note("drained")["at"])
@@ -83,6 +90,7 @@ class _Discarding:
 
     program: Program
     server: Server
+    reader: None = None
 
     def done(self) -> float:
         return float(self.server.note("sent", self.program)["at"])
@@ -95,6 +103,7 @@ class BridgeRun:
     program: Program
     output: Path
     events: int
+    reader: None = None
 
     def done(self) -> float:
         """See `Client`: the time when the file grew for the last time."""
@@ -116,7 +125,7 @@ def piped(server: Server, command: list[str]) -> Iterator[_Piped]:
         client = Program(command, folder / "client.log", stage.environment, stage.client_core, stdout=pipe)
         pipe.close()
         with client:
-            yield _Piped(client, server)
+            yield _Piped(client, server, cat)
     stage.discard(folder)
 
 

@@ -66,13 +66,14 @@ def test_markdown_has_one_column_per_head_also_when_a_name_has_a_pipe() -> None:
 
 def test_a_client_that_failed_takes_its_ratios_with_it_and_no_other() -> None:
     samples: dict[str, list[Sample] | str] = {
-        "curl | cat": [Sample(1000, 10, None, 10**6)],
-        "official Python client": [Sample(100, 100, None, 10**7)],
-        "kube-bridge watch": [Sample(500, 20, None, 10**7)],
+        "curl | cat": [Sample(1000, 10, 20, None, 10**6)],
+        "official Python client": [Sample(100, 100, 100, None, 10**7)],
+        "kube-bridge watch": [Sample(500, 30, 40, None, 10**7)],
         "kube-bridge run": "it ended with 1",
     }
     rows = {row.name: row for row in speed_rows(samples)}
     assert rows["kube-bridge watch / curl | cat"].spread == Spread((0.5,))
+    assert rows["kube-bridge watch / curl | cat, by processor time"].spread == Spread((0.5,))
     assert rows["kube-bridge watch / official Python client"].spread == Spread((5.0,))
     for name in ("kube-bridge run / curl | cat", "kube-bridge run: live events"):
         assert isinstance(rows[name].spread, str)
