@@ -106,8 +106,11 @@ class Life:
         return read_trace(self.trace.read_text(), files)
 
 
-def churn(simulator: Simulator, mark: str) -> None:
-    """Creations, changes and deletions in one go; the last one creates `mark`."""
+async def churn(simulator: Simulator, mark: str) -> None:
+    """Creations, changes and deletions, so spread that some arrive while others are on their way to the sink.
+
+    The last one creates `mark`.
+    """
     cluster = simulator.cluster
     for number in range(EACH):
         name = f"{mark}-{number}"
@@ -116,6 +119,7 @@ def churn(simulator: Simulator, mark: str) -> None:
         cluster.create("secrets", {"metadata": {"name": name}, "data": {"a": "YQ=="}})
         if number % 2:
             cluster.delete("configmaps", name)
+        await trio.sleep(0.01)
     cluster.create("configmaps", {"metadata": {"name": mark}})
 
 
@@ -128,14 +132,14 @@ async def two_lives(folder: Path) -> Traced:
 
     async with simulator.serve() as url:
         config = configure(folder, url)
-        churn(simulator, "before")
+        await churn(simulator, "before")
         first = Life(folder, 1, config)
         try:
             await first.until(shows("before"), "the first listing")
             for number in range(ROUNDS):
-                churn(simulator, f"a{number}")
+                await churn(simulator, f"a{number}")
                 await first.until(shows(f"a{number}"), "a round of changes")
-            churn(simulator, "unseen")
+            await churn(simulator, "unseen")
             first.signal(signal.SIGKILL)
             await first.ended()
             judge = fresh_judge(folder)
@@ -148,7 +152,7 @@ async def two_lives(folder: Path) -> Traced:
         try:
             await second.until(shows("unseen"), "what the kill left behind")
             for number in range(ROUNDS):
-                churn(simulator, f"b{number}")
+                await churn(simulator, f"b{number}")
                 await second.until(shows(f"b{number}"), "a round of changes")
             second.signal(signal.SIGTERM)
             assert await second.ended() == 0

@@ -49,8 +49,8 @@ async def test_positions_go_on_even_where_nothing_is_left_that_had_one(tmp_path:
         acknowledged = await log.open_sink("out", "f")
         await log.append(PODS, "", emit(change("c", 3)), size=10)
         await log.flush()
+        assert log.end() > last
         (batch,) = await log.read(acknowledged, 1000)
-        assert batch.position > last
         assert [item.rv for item in batch.changes] == ["3"]
 
 
