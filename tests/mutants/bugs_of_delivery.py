@@ -1,0 +1,76 @@
+"""Planted bugs between the log and the destination."""
+
+from tests.mutants.bug import Bug
+
+__all__ = ["BUGS"]
+
+_WORKER = "bridge/delivery/worker.py"
+_FILE = "sinks/appendfile.py"
+
+BUGS = (
+    Bug(
+        "acknowledged-before-delivery",
+        "a kill during a delivery loses the batch: the cursor has passed it",
+        _WORKER,
+        "            seconds = await self._insist(sink, portion)\n",
+        "            self._reader.acknowledge(self._plan.name, delivery.last_position)\n"
+        "            seconds = await self._insist(sink, portion)\n",
+        ("tests/delivery/test_worker.py::test_the_cursor_does_not_move_before_the_sink_owns_the_batch",),
+    ),
+    Bug(
+        "acknowledged-out-of-order",
+        "what is still on its way is passed by the cursor, and lost by a kill",
+        "bridge/delivery/ledger.py",
+        "        return next(iter(self._outstanding.values()), self._reached)",
+        "        return self._reached",
+        ("tests/delivery/test_ledger.py",),
+    ),
+    Bug(
+        "replay-not-marked",
+        "after each restart the end of the file is written a second time",
+        _WORKER,
+        "        self._replay_through = reader.end()\n",
+        "        self._replay_through = resume.position\n",
+        ("tests/delivery/test_worker.py::test_what_may_have_been_delivered_before_is_marked_as_a_replay",),
+    ),
+    Bug(
+        "filter-hides-a-gap",
+        "a sink that wants deletions only is never told of a RESYNC: its state is wrong in silence",
+        "bridge/delivery/handout.py",
+        " | CONTROL_TYPES if wanted else None",
+        " if wanted else None",
+        ("tests/delivery/test_handout.py::test_no_filter_of_types_hides_a_gap",),
+    ),
+    Bug(
+        "acknowledged-before-the-sync",
+        "a power cut loses lines that the cursor has passed",
+        _FILE,
+        '            crash_point("sink.written")\n            os.fdatasync(self._fd)\n',
+        '            crash_point("sink.written")\n',
+        ("tests/sinks/test_appendfile.py", "tests/sinks/test_sync_order.py"),
+    ),
+    Bug(
+        "torn-line-kept",
+        "half a line stands in the file for ever: every reader fails on it",
+        _FILE,
+        "        os.ftruncate(self._fd, self.end)\n",
+        "",
+        ("tests/sinks/test_appendfile.py",),
+    ),
+    Bug(
+        "written-again",
+        "what a kill left behind the cursor stands in the file twice",
+        "sinks/jsonlines.py",
+        "        if self._search and (replay or self._suspect):\n",
+        "        if self._search and self._suspect:\n",
+        ("tests/sinks/test_jsonlines.py",),
+    ),
+    Bug(
+        "half-a-batch-left",
+        "a full disk leaves half a batch, which stands there twice once there is room",
+        _FILE,
+        "            self._take_back(begin)\n            if error.errno in NO_ROOM:",
+        "            if error.errno in NO_ROOM:",
+        ("tests/sinks/test_appendfile.py",),
+    ),
+)
