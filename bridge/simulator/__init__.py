@@ -14,6 +14,7 @@
 - A slow reader is not closed, except when it is `window` changes behind.
 - The history is kept by number of changes (`window`), not for 75 seconds; `Cluster.expire` cuts it.
 - A continue token with revision 0 brings the whole rest, which servers before 1.34 page.
+- Discovery tells of no subresource but `status`; the hashes of storage versions are made up.
 - A SelfSubjectAccessReview carries no `managedFields`, and its own words in `reason`.
 - Rights are checked by rules in the manner of RBAC (`Access.allow`), which are no objects; no groups.
 """

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import orjson
 import trio
 
 from bridge.simulator.access import Attempt
@@ -15,7 +14,7 @@ from bridge.simulator.discovery import discovery_response
 from bridge.simulator.encode import object_bytes
 from bridge.simulator.errors import ApiError, not_found
 from bridge.simulator.listing import bytes_response, list_response
-from bridge.simulator.messages import PLAIN_TEXT, Bytes, Response, json_response, refusal
+from bridge.simulator.messages import PLAIN_TEXT, Bytes, Response, json_body, json_response, refusal
 from bridge.simulator.options import ListOptions
 from bridge.simulator.watching import watch_response
 from bridge.simulator.writing import Target, write_response
@@ -161,7 +160,7 @@ class Api:
 
     def _review(self, request: Request) -> Response:
         """A SelfSubjectAccessReview."""
-        review = orjson.loads(request.body)
+        review = json_body(request)
         wanted = review.get("spec", {}).get("resourceAttributes", {})
         attempt = Attempt(
             wanted.get("verb", ""),

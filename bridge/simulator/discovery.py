@@ -99,6 +99,8 @@ def _resource(kind: Kind, name: str, verbs: list[str]) -> Obj:
 
 
 def _verbs(kind: Kind) -> list[str]:
+    if kind.resource == "namespaces":
+        return [verb for verb in _VERBS if verb != "deletecollection"]
     return _CUSTOM_VERBS if kind.custom else _VERBS
 
 
@@ -130,7 +132,9 @@ def _discovered_group(kinds: list[Kind]) -> Obj:
 
 
 def _discovered_resource(kind: Kind) -> Obj:
-    response = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+    # The real server leaves group and version empty where they are those of the list itself.
+    group, version = (kind.group, kind.version) if kind.custom else ("", "")
+    response = {"group": group, "version": version, "kind": kind.kind}
     status = {"subresource": "status", "responseKind": response, "verbs": _STATUS_VERBS}
     return {
         "resource": kind.plural,

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import orjson
+
 from bridge.simulator.encode import dumps
+from bridge.simulator.errors import ApiError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.simulator.encode import Obj
-    from bridge.simulator.errors import ApiError
 
-__all__ = ["Body", "Bytes", "ConnectionCut", "Pieces", "Request", "Response", "json_response", "refusal"]
+__all__ = [
+    "Body",
+    "Bytes",
+    "ConnectionCut",
+    "Pieces",
+    "Request",
+    "Response",
+    "json_body",
+    "json_response",
+    "refusal",
+]
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain; charset=utf-8"
@@ -98,6 +111,25 @@ class Response:
         if self.body.length is not None:
             headers["Content-Length"] = str(self.body.length)
         return sorted(headers.items())
+
+
+def json_body(request: Request) -> Obj:
+    """The object that a request carries.
+
+    Raises:
+        ApiError: 415 for anything but JSON, 400 for what is no JSON object.
+    """
+    content_type = request.headers.get("content-type", JSON).partition(";")[0]
+    if not content_type.endswith("json"):
+        message = f"the body of the request was in an unknown format - {content_type} is not JSON"
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    try:
+        obj = orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise bad_request(f"error decoding the body: {error}") from error
+    if not isinstance(obj, dict):
+        raise bad_request("couldn't get version/kind; json parse error: the body is not an object")
+    return obj
 
 
 def json_response(obj: Obj, status: int = 200) -> Response:

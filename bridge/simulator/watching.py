@@ -141,7 +141,7 @@ class WatchStream(Body):
             lines = self._next_lines()
             if lines:
                 return lines
-            if self._over or trio.current_time() >= self._end:
+            if trio.current_time() >= self._end:
                 return await self._finish()
             bookmark = self._due_bookmark()
             if bookmark:
@@ -179,7 +179,7 @@ class WatchStream(Body):
         try:
             changes = self._backend.history(self._kind).after(self.position)
         except LookupError:
-            self._over = True  # so far behind that a server closes the watch
+            self._end = trio.current_time()  # so far behind that a server closes the watch
             return False
         if changes:
             self._changes.extend(changes)

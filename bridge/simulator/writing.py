@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import orjson
-
 from bridge.simulator.encode import list_item, object_bytes
-from bridge.simulator.errors import ApiError, bad_request, not_found
+from bridge.simulator.errors import ApiError, not_found
 from bridge.simulator.listing import bytes_response
-from bridge.simulator.messages import Bytes, Response, json_response
+from bridge.simulator.messages import Bytes, Response, json_body, json_response
 from bridge.simulator.selectors import Selector
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def write_response(backend: Backend, target: Target, request: Request) -> Respon
 
 
 def _create(backend: Backend, target: Target, request: Request) -> Response:
-    obj = _body(request)
+    obj = json_body(request)
     kind = target.kind
     metadata = obj.setdefault("metadata", {})
     if metadata.pop("resourceVersion", ""):
@@ -97,7 +95,7 @@ def _nameless(kind: Kind) -> ApiError:
 
 
 def _replace(backend: Backend, target: Target, request: Request) -> Response:
-    obj = _body(request)
+    obj = json_body(request)
     obj.setdefault("metadata", {})["name"] = target.name
     if target.kind.namespaced:
         obj["metadata"]["namespace"] = target.namespace
@@ -117,7 +115,7 @@ def _patch(backend: Backend, target: Target, request: Request) -> Response:
     patched = backend.cluster.patch(
         target.kind.resource,
         target.name,
-        _body(request),
+        json_body(request),
         target.namespace,
         manager=_manager(request),
         subresource=target.subresource,
@@ -132,7 +130,7 @@ def _delete(backend: Backend, target: Target, request: Request) -> Response:
     if before is None:
         raise not_found(kind, target.name)
     uid = before["metadata"]["uid"]
-    options = _body(request) if request.body else {}
+    options = json_body(request) if request.body else {}
     wanted = options.get("preconditions", {}).get("uid", uid)
     if wanted != uid:
         message = (
@@ -181,16 +179,6 @@ def _delete_collection(backend: Backend, target: Target, request: Request) -> Re
 
 def _object(obj: Obj, kind: Kind, status: int = HTTPStatus.OK) -> Response:
     return Response(status, Bytes(object_bytes(obj, kind) + b"\n"))
-
-
-def _body(request: Request) -> Obj:
-    try:
-        obj = orjson.loads(request.body)
-    except orjson.JSONDecodeError as error:
-        raise bad_request(f"error decoding the body: {error}") from error
-    if not isinstance(obj, dict):
-        raise bad_request("couldn't get version/kind; json parse error: the body is not an object")
-    return obj
 
 
 def _manager(request: Request) -> str:

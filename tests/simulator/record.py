@@ -1,7 +1,7 @@
 """Records watch lines and list pages of a real server for tests: python -m tests.simulator.record.
 
 Lines go to tests/kubernetes/recorded/KIND.jsonl, whole lists to recorded/pages/KIND.json, byte for byte as
-they came. They hold no secret: the values of the Secret are made up here, the cluster lives for this run only.
+they came. They hold no secret: the Secret's values are made up here, the cluster lives for this run only.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import trio
 import bridge.simulator
 from bridge.simulator import Simulator
 from tests.simulator.cases import CASES, LIMITED_CASES, MAPS, OLD_LIES, WIDGETS
-from tests.simulator.differential import Side, differences, prepare
+from tests.simulator.differential import GROUP, Side, differences, prepare
 from tests.simulator.sequences import SEQUENCES, Sequence, play
 
 if TYPE_CHECKING:
@@ -221,6 +221,42 @@ async def test_a_big_list_is_compressed_where_the_real_server_does(cluster: Clus
                 heads.append((side is server, accepted, found, len(body["items"])))
     half = len(heads) // 2
     assert [head[1:] for head in heads[:half]] == [head[1:] for head in heads[half:]]
+
+
+async def test_discovery_tells_of_its_kinds_what_the_real_server_tells(cluster: Cluster) -> None:
+    """6.1, 6.2, both forms: every resource but for its subresources; and a second request is 304."""
+    async with simulated() as simulator, real(cluster) as server:
+        for root in ("/api", "/apis"):
+            ours, theirs = await discovered(simulator, root), await discovered(server, root)
+            assert [
+                f"{name}: {row} {theirs.get(name)}" for name, row in ours.items() if row != theirs.get(name)
+            ] == []
+        for path in ("/api/v1", "/apis/apps/v1", "/apis/batch/v1", f"/apis/{GROUP}/v1"):
+            plain = [(await side.client.get(path)).json() for side in (simulator, server)]
+            rows = [{row["name"]: row for row in answer.pop("resources")} for answer in plain]
+            assert list(plain[0].items()) == list(plain[1].items())
+            for row in (row for side in rows for row in side.values()):
+                row.pop("storageVersionHash", None)
+            assert {name: list(rows[1][name].items()) for name in rows[0]} == {
+                name: list(row.items()) for name, row in rows[0].items()
+            }
+
+
+async def discovered(side: Side, root: str) -> dict[tuple[str, str, str], Any]:
+    accept = {"Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"}
+    answer = await side.client.get(root, headers=accept)
+    assert answer.headers["content-type"] == accept["Accept"]
+    again = await side.client.get(root, headers=accept | {"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    found = {}
+    for group in answer.json()["items"]:
+        for version in group["versions"]:
+            assert version["freshness"] == "Current"
+            for resource in version["resources"]:
+                resource.pop("subresources", None)
+                key = group["metadata"].get("name", ""), version["version"], resource["resource"]
+                found[key] = list(resource.items())
+    return found
 
 
 def test_what_the_simulator_does_otherwise_is_told() -> None:

@@ -87,6 +87,25 @@ async def test_nonsense_closes_the_connection_and_nothing_else(simulator: Simula
         assert (await client.get("/readyz")).text == "ok"
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("application/vnd.kubernetes.protobuf", b"k8s\0\x01", 415),
+        ("application/json", b"{", 400),
+        ("application/json", b"[]", 400),
+        ("application/json", b"", 400),
+    ],
+)
+async def test_a_body_that_is_no_object_is_refused(
+    simulator: Simulator, content_type: str, body: bytes, status: int
+) -> None:
+    reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    async with simulator.serve() as url, httpx.AsyncClient(base_url=url) as client:
+        for path in (MAPS, reviews):
+            answer = await client.post(path, content=body, headers={"Content-Type": content_type})
+            assert (answer.status_code, answer.json()["kind"]) == (status, "Status")
+
+
 async def test_the_error_of_the_block_is_the_error_of_the_block(simulator: Simulator) -> None:
     with pytest.raises(ZeroDivisionError):
         async with simulator.serve():
