@@ -163,7 +163,8 @@ class LaggingCursor:
             return False
         if self._rv == self._newest:
             self.late += 1
-        self.moves += 1
+        else:
+            self.moves += 1
         self._seen[key] = None
         return True
 

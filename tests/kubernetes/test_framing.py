@@ -193,3 +193,13 @@ def test_extra_members_of_an_event_are_ignored() -> None:
     (event,) = read(DocumentReader(POD), body)
     assert isinstance(event, Event)
     assert event.type == "ADDED"
+
+
+def test_numbers_pass_as_they_were_written() -> None:
+    """[C23] Integers beyond 2^53 and beyond 2^64, exponents: the object's bytes are handed on untouched."""
+    numbers = b"[9223372036854775807,18446744073709551617,1.0,1e3,-0,12345678901234567890123]"
+    body = added("a", 11).replace(b'"spec":{}', b'"spec":{"n":' + numbers + b"}")
+    (event,) = read(DocumentReader(POD), body)
+    assert isinstance(event, Event)
+    assert event.object == body[len(b'{"type":"ADDED","object":') : -2]
+    assert numbers in event.object

@@ -5,6 +5,7 @@ import pytest
 from bridge.changes.change import Cause, Cursor
 from bridge.errors import InvariantError
 from bridge.kubernetes.observer import Phase
+from bridge.kubernetes.reports import Doing
 from bridge.kubernetes.requests import Scope, collection_path, watch_request
 from bridge.kubernetes.transitions import Signal, State
 from tests.kubernetes.conversation import Conversation, Pods, at
@@ -221,7 +222,7 @@ def test_before_the_first_watch_of_a_process_the_probe_must_be_answered() -> Non
 
 
 def test_later_the_watch_is_the_surer_call() -> None:
-    """[B8] [B10] real-apiserver 8.1: while etcd is away a watch goes on from the cache; a list hangs."""
+    """[B8] real-apiserver 8.1: while etcd is away a watch goes on from the cache; a list hangs."""
     talk = Conversation(at(10)).watching()
     talk.end(after=400)
     talk.ask()
@@ -403,3 +404,45 @@ def test_a_marker_and_live_events_may_come_in_one_read() -> None:
     assert [event.rv for event in talk.items] == ["3"]
     assert [event.rv for event in talk.changes] == ["12"]
     assert talk.cursor == Cursor("12", "14")
+
+
+def test_a_graceful_deletion_is_told_as_it_happens() -> None:
+    """[D5] [D14] MODIFIED with a deletionTimestamp, then DELETED: nothing is folded, nothing coalesced."""
+    talk = Conversation(at(10)).watching()
+    leaving = {"deletionTimestamp": "2026-11-21T09:00:00Z", "finalizers": ["a/b"]}
+    talk.send(added("a", 11) + modified("a", 12, **leaving) + deleted("a", 13, **leaving))
+    assert [event.type for event in talk.changes] == ["ADDED", "MODIFIED", "DELETED"]
+
+
+def test_a_watch_of_one_name_goes_on_over_its_deletion_and_return() -> None:
+    """[D21] By field selector, on the collection's path; the same name comes back with another uid."""
+    talk = Conversation(at(10), scope=Scope("shop", field_selector="metadata.name=a"))
+    talk.prove(10)
+    request = talk.ask()
+    assert request.path == "/api/v1/namespaces/shop/pods"
+    assert request.params["fieldSelector"] == "metadata.name=a"
+    talk.open()
+    talk.send(deleted("a", 11), added("a", 12, uid="second"))
+    assert [(event.type, event.uid) for event in talk.changes] == [("DELETED", "u-a"), ("ADDED", "second")]
+
+
+@pytest.mark.parametrize("lines", [[], [added("a", 10)]])
+def test_a_server_that_ends_every_watch_before_an_event_it_cannot_encode_is_not_hammered(
+    lines: list[bytes],
+) -> None:
+    """[G10] No progress again and again: backoff grows, everything is listed now and then, a person knows."""
+    talk = Conversation(at(10))
+    began = talk.now
+    watches = 0
+    while talk.now - began < 3600:
+        request = talk.ask()
+        if not request.streaming:
+            talk.answer(events_page(10) if request.path.endswith("/events") else page(10))
+            continue
+        watches += "sendInitialEvents" not in request.params
+        talk.open()
+        talk.send(*lines, *([marker(10)] if "sendInitialEvents" in request.params else []))
+        talk.end(after=0.1)
+    assert watches < 100
+    assert 10 < len(talk.listings) < 100
+    assert {report.phase for report in talk.of(Doing)} >= {Phase.BACKOFF}

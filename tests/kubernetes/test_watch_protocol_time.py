@@ -47,7 +47,7 @@ def test_a_healthy_watch_may_be_silent_for_as_long_as_it_lasts() -> None:
 
 
 def test_silence_after_regular_bookmarks_is_asked_about() -> None:
-    """[H3] [H4] [H2] More than three intervals without the usual bookmark: the same revision on a new
+    """[H3] [H4] [H2] [E4] More than three intervals without the usual bookmark: the same revision on a new
     connection."""
     talk = Conversation(at(10)).watching()
     talk.send(bookmark(11))
