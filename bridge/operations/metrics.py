@@ -25,7 +25,7 @@ from bridge.operations.stats import StreamStats
 
 __all__ = ["PHASES", "SINK_STATES", "LogSource", "Metrics", "SinkSource"]
 
-PHASES: Final = ("starting", "connecting", "listing", "live", "backoff", "forbidden", "absent")
+PHASES: Final = ("starting", "connecting", "listing", "live", "backoff", "forbidden", "absent", "refused")
 """What a watch can be doing: "starting", and then each of `bridge.kubernetes.observer.Phase`."""
 SINK_STATES: Final = ("starting", "delivering", "retrying", "halted", "stopped")
 """Each of `bridge.delivery.stats.SinkState`."""
