@@ -156,8 +156,8 @@ class Group:
         return sealed._replace(end=end, watches=states, table=table, stored=stored, debt=debt)
 
     def streams(self) -> Sequence[StreamInfo]:
-        """Each stream that has a row here."""
-        return [draft.stream for draft in self._drafts]
+        """Each stream that will have a row here."""
+        return [draft.stream for draft in self._drafts if draft.changes or draft.writes]
 
     def _draft(self, stream: StreamInfo) -> _Draft:
         draft = self._open.get(stream.name)

@@ -184,7 +184,7 @@ class Journal:
                 group.run(job)
         for info in group.streams():
             if info not in self._streams:
-                number = len(self._streams) + 1
+                number = max(self._infos, default=0) + 1  # a number may be missing: it never had a row
                 self._streams[info] = number
                 self._infos[number] = info
         self.sealed = group.seal(self._next, self._streams, self._encoder, force=force)
