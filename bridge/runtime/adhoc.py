@@ -32,6 +32,7 @@ from bridge.kubernetes.requests import Scope
 from bridge.kubernetes.server_memory import ServerMemory
 from bridge.logs import Incidents, configure, log, wants_color
 from bridge.operations.stats import StreamStats
+from bridge.runtime.health import TROUBLE
 from bridge.runtime.stream import Cluster, StreamPlan, run_stream
 from bridge.store.memory import MemoryLog
 from bridge.terminal import View
@@ -187,7 +188,7 @@ class _Ending:
             self.failure = UsageError(reason) if phase is Phase.REFUSED else BridgeError(reason)
             self.event.set()
         elif reason:
-            self._incidents.report(stream.name, "warning", reason, stream=stream.name)
+            self._incidents.report(stream.name, TROUBLE.get(phase, "warning"), reason, stream=stream.name)
 
 
 def _plan(resource: Resource, options: WatchOptions, namespace: str, uid: str) -> StreamPlan:

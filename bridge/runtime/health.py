@@ -5,20 +5,27 @@ has been in step with the server once or is in a *declared* wait (the resource i
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bridge.changes.change import StreamInfo
 from bridge.kubernetes.observer import Phase
-from bridge.logs import Incidents, log
+from bridge.logs import Incidents, Level, log
 from bridge.operations.stats import StreamStats
 from bridge.store.contract import Log
 
-__all__ = ["Health"]
+__all__ = ["TROUBLE", "Health"]
 
 _LATE_SECONDS: Final = 30.0
 _WAITING: Final = frozenset({Phase.ABSENT.value, Phase.FORBIDDEN.value})
-_TROUBLE: Final = frozenset({Phase.BACKOFF, Phase.FORBIDDEN, Phase.ABSENT, Phase.REFUSED})
+TROUBLE: Final[Mapping[Phase, Level]] = {
+    Phase.BACKOFF: "warning",
+    Phase.FORBIDDEN: "error",
+    Phase.ABSENT: "error",
+    Phase.REFUSED: "error",
+}
+"""What is told of a watch. What only a person can mend is worse than what passes by itself, so it is told
+at once also where a lost connection has opened the incident."""
 
 
 class Health:
@@ -62,8 +69,8 @@ class Health:
         stats.enter(scope, phase.value, reason)
         key = (stream.name, scope)
         where = {"stream": stream.name, "namespace": scope or None}
-        if phase in _TROUBLE:
-            self._incidents.report(key, "warning", reason or phase.value, phase=phase.value, **where)
+        if phase in TROUBLE:
+            self._incidents.report(key, TROUBLE[phase], reason or phase.value, phase=phase.value, **where)
         elif phase is Phase.LIVE:
             self._incidents.end(key, "live again", **where)
             if not was_synced:

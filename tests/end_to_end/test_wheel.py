@@ -30,7 +30,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = (folder / "dist").iterdir()
     _run(sys.executable, "-m", "venv", "--without-pip", folder / "env")
     python = folder / "env" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
     install = [*pip, "install", "--quiet", "--no-compile"]
     _run(*install, "--require-hashes", "--only-binary=:all:", "-r", ROOT / "requirements.lock")
     _run(*install, "--no-deps", "--no-index", wheel)
