@@ -263,6 +263,7 @@ async def test_without_sinks_no_object_is_kept(tmp_path: Path, monkeypatch: pyte
 async def test_the_inventory_is_folded_while_appends_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """[N12]"""
     monkeypatch.setattr(journal, "_OVERLAY", 300)
     found: list[tuple[bytes, str]] = []
 
