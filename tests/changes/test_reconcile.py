@@ -207,7 +207,7 @@ def test_live_events_are_normalised_by_what_was_reported() -> None:
 
 
 def test_another_uid_under_a_live_name_means_that_the_old_object_is_gone() -> None:
-    """[N7] [D10] DELETED(old), synthetic, stands before ADDED(new); the real DELETED that is late is absorbed."""
+    """[N7] [D10] DELETED(old), synthetic, stands before ADDED(new); a late real DELETED is absorbed."""
     inventory = DictInventory({b"d/x": Known("u1", "5")})
     reconciler = rules()
     changes = reconciler.live(inventory, [event("x", "u2", 9), event("x", "u1", 8, "DELETED")], time=1)

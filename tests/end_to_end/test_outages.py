@@ -146,7 +146,7 @@ def test_a_server_killed_in_the_middle_of_events_costs_none_of_them(
 def test_deletions_that_the_server_has_forgotten_are_told_and_none_is_invented(
     cluster: Cluster, namespace: str, start_service: StartService
 ) -> None:
-    """[N6] [N16] Promise 2: deleted, changed, recreated while we were down, and the history is compacted away."""
+    """[N6] [N16] Promise 2: deleted, changed, recreated while we were down, the history compacted away."""
     service = start_service(cluster, configmaps(namespace))
     write(cluster, namespace, "gone-1", "gone-2", "recreated", "changed", "same")
     service.start().wait_listed()

@@ -1,4 +1,4 @@
-"""Many watches at once: each on a connection of its own, as many as are asked for, whatever the environment says."""
+"""Many watches at once: each on a connection of its own, whatever the environment says."""
 
 import pytest
 import trio
