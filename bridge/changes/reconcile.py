@@ -186,10 +186,11 @@ class Reconciler:
         time: int,
         out: list[Change],
     ) -> None:
-        if event.uid in self._tombstones:
+        same = known is not None and known.uid == event.uid
+        if event.uid in self._tombstones and not same:  # the same: it came back since, so this one is new
             self.tally.absorbed += 1
             return
-        if known is not None and known.uid == event.uid:
+        if known is not None and same:
             if newer(known.rv, event.rv):
                 self.tally.stale += 1
                 return
@@ -254,8 +255,11 @@ class Listing:
             if known is None:
                 self.counts.added += 1
             elif known.uid != event.uid:
-                self._replaced.append(key)
-                continue
+                if self._retract:
+                    self._replaced.append(key)
+                    continue
+                known = None  # noqa: PLW2901 - a new baseline: the old owner is forgotten, not deleted
+                self.counts.added += 1
             elif known.rv == event.rv:
                 self.counts.unchanged += 1
                 continue

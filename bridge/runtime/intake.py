@@ -142,7 +142,7 @@ class WatchObserver:
         await self._log.flush()
         answers: list[Answer] = []
         if suspects:
-            answers = await self._confirm(suspects, deadline=trio.current_time() + _CONFIRM_SECONDS)
+            answers = await self._ask(suspects)
 
         def settle(inventory: Inventory) -> Sequence[Change]:
             changes = self._count(
@@ -222,9 +222,7 @@ class WatchObserver:
         await self._log.flush()
         if not pending:
             return 0
-        answers = await self._confirm(
-            [(key, known) for key, known, _ in pending], deadline=trio.current_time() + _CONFIRM_SECONDS
-        )
+        answers = await self._ask([(key, known) for key, known, _ in pending])
         listed = {key: listed_rv for key, _, listed_rv in pending}
         now = _now()
 
@@ -243,6 +241,15 @@ class WatchObserver:
     def _count(self, changes: list[Change]) -> list[Change]:
         self._stats.changed(changes)
         return changes
+
+    async def _ask(self, suspects: Sequence[tuple[bytes, Known]]) -> list[Answer]:
+        """What GETs say of suspects; an object that one of them shows is redacted like any other."""
+        answers = await self._confirm(suspects, deadline=trio.current_time() + _CONFIRM_SECONDS)
+        redacted: list[Answer] = []
+        for answer in answers:
+            found = await self._redacted([answer.found]) if answer.found is not None else ()
+            redacted.append(answer._replace(found=found[0] if found else None))
+        return redacted
 
     async def _redacted(self, events: Sequence[Event]) -> Sequence[Event]:
         """The events as they may be stored. One that cannot be read cannot be redacted: it is POISON."""

@@ -181,6 +181,15 @@ def test_a_changed_scope_forgets_without_calling_anything_deleted() -> None:
     assert (inventory.entries, inventory.doubts) == ({b"d/y": Known("u2", "5")}, {})
 
 
+def test_a_changed_scope_reports_the_new_owner_of_a_known_name() -> None:
+    """[N9][N7] The old owner is forgotten without a deletion, but the new one must not be lost with it."""
+    inventory = DictInventory({b"d/x": Known("u1", "5")})
+    listing = Listing(rules(), b"", Origin.SNAPSHOT, retract=False)
+    assert shapes(listing.page(inventory, [event("x", "u2", 7)], time=1)) == [("ADDED", "x", "u2", "7")]
+    listing.end(inventory, "9")
+    assert (inventory.entries, inventory.doubts) == ({b"d/x": Known("u2", "7")}, {})
+
+
 def test_initial_skip_fills_the_inventory_and_reports_nothing() -> None:
     """[N15]"""
     inventory = DictInventory()
@@ -214,6 +223,17 @@ def test_another_uid_under_a_live_name_means_that_the_old_object_is_gone() -> No
     assert shapes(changes) == [("DELETED", "x", "u1", "5"), ("ADDED", "x", "u2", "9")]
     assert reconciler.tally.absorbed == 1
     assert inventory.entries == {b"d/x": Known("u2", "9")}
+
+
+def test_a_deletion_of_an_object_that_came_back_is_not_absorbed() -> None:
+    """[N7] It left the selector unseen, was inferred to be gone, came back, and now is deleted for real."""
+    inventory = DictInventory({b"d/x": Known("u1", "5")})
+    reconciler = rules(selected=True)
+    answer = Answer(b"d/x", Known("u1", "5"), Gone.UNSELECTED, None)
+    reconciler.settle(inventory, [answer], listed_rv="9", time=1, counts=Counts())
+    changes = reconciler.live(inventory, [event("x", "u1", 10), event("x", "u1", 11, "DELETED")], time=1)
+    assert shapes(changes) == [("ADDED", "x", "u1", "10"), ("DELETED", "x", "u1", "11")]
+    assert inventory.entries == {}
 
 
 def test_a_deletion_of_an_earlier_owner_does_not_forget_the_new_one() -> None:

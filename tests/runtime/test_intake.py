@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -201,6 +202,27 @@ async def test_an_object_that_cannot_be_redacted_is_poison_and_never_stored() ->
     bench = Bench(redact=refuse)
     await bench.observer.changes([event("bad", "u1", 5), event("good", "u2", 6)], Cursor("5", "6"))
     assert [c.type for c in await bench.records()] == ["POISON", "ADDED"]
+
+
+async def test_an_object_that_only_a_get_showed_is_redacted_too() -> None:
+    """Promise 9: of what was created anew while nobody watched, the confirming GET shows the first bytes."""
+
+    def redact(one: Event) -> Event:
+        return msgspec.structs.replace(one, object=b"{}")
+
+    bench = Bench(redact=redact)
+    await bench.list(event("s", "u1", 5), rv=9)
+    bench.cluster.truth["s"] = event("s", "u2", 15)
+    await bench.list(event("s", "u2", 15), rv=20, cause=Cause.EXPIRED)
+    records = (await bench.records())[3:]
+    assert [(c.type, c.uid) for c in records[1:-1]] == [("DELETED", "u1"), ("ADDED", "u2")]
+    assert {c.object for c in records} == {b"", b"{}"}
+    bench.cluster.silent.add("s")
+    await bench.list(event("s", "u3", 25), rv=30, cause=Cause.EXPIRED)
+    bench.cluster.silent.clear()
+    bench.cluster.truth["s"] = event("s", "u3", 25)
+    assert await bench.observer.confirm_once() == 1
+    assert {c.object for c in await bench.records()} == {b"", b"{}"}
 
 
 async def test_a_page_without_a_listing_is_a_broken_promise_of_ours() -> None:
