@@ -46,7 +46,7 @@ class InitialEvents:
     def __init__(self, held_bytes: int = _HELD_BYTES) -> None:
         self._held: list[Event] = []
         self._held_bytes = held_bytes
-        self._last_key = ("", "")
+        self._last_key = ""
         self._newest = ""
 
     @property
@@ -64,7 +64,7 @@ class InitialEvents:
         for event in events:
             if self._is_item(event):
                 items.append(event)
-                self._last_key = (event.namespace, event.name)
+                self._last_key = _key(event)
                 if not self._newest or compare(event.rv, self._newest) == 1:
                     self._newest = event.rv
             else:
@@ -90,7 +90,7 @@ class InitialEvents:
         if self._held:
             # Older than what overtook the marker: this server does not send its items in order.
             return compare(event.rv, self._held[0].rv) == -1
-        if not self._newest or (event.namespace, event.name) > self._last_key:
+        if not self._newest or _key(event) > self._last_key:
             return True
         return compare(event.rv, self._newest) != 1
 
@@ -99,3 +99,8 @@ class InitialEvents:
         self._held_bytes -= len(event.object)
         if self._held_bytes < 0:
             raise Unusable("too many events arrived before the end marker of the streaming list")
+
+
+def _key(event: Event) -> str:
+    """Servers list in the order of this text, not of namespaces: `a-b/x` stands before `a/x`."""
+    return f"{event.namespace}/{event.name}"

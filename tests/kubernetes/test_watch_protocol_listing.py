@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.changes.change import Cause, Cursor
+from bridge.changes.change import Cause, Cursor, Event
 from bridge.kubernetes.initial_events import InitialEvents, Unusable
 from bridge.kubernetes.observer import Phase
 from bridge.kubernetes.reports import Began, Changed, Items, Listed
@@ -142,6 +142,17 @@ def test_an_object_created_during_the_snapshot_does_not_break_the_key_order() ->
     assert [event.name for event in talk.items] == ["b", "d"]
     assert [event.name for event in talk.changes] == ["a", "z"]
     assert talk.listings == ["79"]
+
+
+def test_items_come_in_the_order_of_namespace_and_name_as_one_text() -> None:
+    """[D11] `a-b/x` stands before `a/y`, though namespace `a` before `a-b`: the latter is an item, too."""
+    spaces = InitialEvents()
+    old, new = (
+        Event("ADDED", "a-b", "x", "u1", "5", b"{}"),
+        Event("ADDED", "a", "y", "u2", "9", b"{}"),
+    )
+    assert spaces.items([old, new]) == [old, new]
+    assert spaces.end("20").rv == "20"
 
 
 def test_a_server_that_sends_items_in_no_order_is_listed_too() -> None:
