@@ -163,7 +163,11 @@ def root_cause(error: BaseException) -> BaseException:
     for _ in range(_DEEPEST_CHAIN):
         if current is None:
             break
-        if isinstance(current, OSError) and (current.errno is not None or isinstance(current, ssl.SSLError)):
+        if isinstance(current, ssl.SSLWantReadError):
+            pass  # how TLS waits, no failure: what ended the wait came above it
+        elif isinstance(current, OSError) and (
+            current.errno is not None or isinstance(current, ssl.SSLError)
+        ):
             found = current
         if isinstance(current, BaseExceptionGroup):
             current = current.exceptions[0]

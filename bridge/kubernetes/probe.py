@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from bridge.changes.jsontext import Malformed, members
 from bridge.kubernetes.diagnosis import Diagnosis
 from bridge.kubernetes.requests import LATEST_EVENT_PATH, Request, Scope, probe_request
 from bridge.kubernetes.revision import compare, is_revision
@@ -187,7 +188,22 @@ def list_revision(body: bytes) -> str | None:
     """The revision of a list document, or None when this is no usable list [A13]."""
     try:
         head = msgspec.json.decode(body, type=_ListHead)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except RecursionError:  # its item is a deep custom resource; the list around it is as good as any
+        return _revision_around_depth(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    return _revision(head)
+
+
+def _revision_around_depth(body: bytes) -> str | None:
+    try:
+        outline = {key: value for key, value in members(body).items() if key != "items"}
+        text = b",".join(b'"%s":%s' % (key.encode(), value) for key, value in outline.items())
+        return _revision(msgspec.json.decode(b"{%s}" % text, type=_ListHead))
+    except (Malformed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _revision(head: _ListHead) -> str | None:
     usable = head.kind.endswith("List") and head.metadata.rv not in {"", "0"}
     return head.metadata.rv if usable else None
