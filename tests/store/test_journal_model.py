@@ -32,6 +32,17 @@ from tests.store.samples import PODS, SECRETS, uid
 STREAMS = (PODS, SECRETS)
 NAMES = st.sampled_from([f"{a}{b}" for a in "abc-" for b in ("", "0", "-x", "z")])
 NAMESPACES = st.sampled_from(["", "a", "a-b", "b"])
+Step = tuple[str, str, str]
+Job = tuple[StreamInfo, str, list[Step], bool, int | None, str | None]
+STEPS = st.tuples(st.sampled_from(["put", "remove", "silent", "suspect", "clear"]), NAMESPACES, NAMES)
+JOBS: st.SearchStrategy[Job] = st.tuples(
+    st.sampled_from(STREAMS),
+    st.sampled_from(["", "a"]),
+    st.just([]) | st.lists(STEPS, max_size=6),  # often none: a stream without rows must not disturb others
+    st.booleans(),
+    st.none() | st.integers(0, 2),
+    st.none() | st.sampled_from(["f", "g"]),
+)
 Entries = dict[bytes, Known]
 
 
@@ -82,23 +93,21 @@ class JournalMachine(RuleBasedStateMachine):
         self.open()
 
     @rule(
-        stream=st.sampled_from(STREAMS),
-        scope=st.sampled_from(["", "a"]),
-        steps=st.just([])  # often: a stream that has no row yet must not disturb the others
-        | st.lists(
-            st.tuples(st.sampled_from(["put", "remove", "silent", "suspect", "clear"]), NAMESPACES, NAMES),
-            max_size=6,
-        ),
-        cursor=st.booleans(),
-        epoch=st.none() | st.integers(0, 2),
-        fingerprint=st.none() | st.sampled_from(["f", "g"]),
+        jobs=st.lists(JOBS, min_size=1, max_size=5), commit=st.sampled_from([None, False, True, False, True])
     )
+    def work(self, jobs: list[Job], commit: bool | None) -> None:  # noqa: FBT001 - hypothesis draws it
+        """Most steps do this, or the search would spend itself on restarts of an empty log."""
+        for job in jobs:
+            self.append(*job)
+        if commit is not None:
+            self.commit(force=commit)
+
     def append(
         self,
         stream: StreamInfo,
         scope: str,
-        steps: list[tuple[str, str, str]],
-        cursor: bool,  # noqa: FBT001 - hypothesis draws it
+        steps: list[Step],
+        moved: bool,  # noqa: FBT001 - one of five drawn values
         epoch: int | None,
         fingerprint: str | None,
     ) -> None:
@@ -125,13 +134,13 @@ class JournalMachine(RuleBasedStateMachine):
                         inventory.put(key, known)
             return changes
 
-        moved = Cursor(rv, rv) if cursor else None
-        self.waiting.append(Append(stream, scope, work, 100, moved, epoch, fingerprint, 0.0))
-        if cursor or epoch is not None or fingerprint is not None:
+        cursor = Cursor(rv, rv) if moved else None
+        self.waiting.append(Append(stream, scope, work, 100, cursor, epoch, fingerprint, 0.0))
+        if moved or epoch is not None or fingerprint is not None:
             old = model.watches.get((stream.name, scope), WatchState(None, 0, ""))
             same = fingerprint is None or fingerprint == old.fingerprint
             model.watches[stream.name, scope] = WatchState(
-                moved or (old.cursor if same else None),
+                cursor or (old.cursor if same else None),
                 old.epoch if epoch is None else epoch,
                 old.fingerprint if fingerprint is None else fingerprint,
             )
@@ -141,7 +150,7 @@ class JournalMachine(RuleBasedStateMachine):
         entries: Entries,
         suspects: dict[bytes, str],
         stream: StreamInfo,
-        step: tuple[str, str, str],
+        step: Step,
         rv: str,
     ) -> Change | None:
         kind, namespace, name = step
@@ -165,8 +174,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.model.changes.append((stream.name, change))
         return change
 
-    @rule(force=st.booleans())
-    def commit(self, force: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+    def commit(self, *, force: bool) -> None:
         self.journal.prepare(self.waiting, force=force)
         self.waiting = []
         batches = self.journal.commit()
@@ -179,19 +187,21 @@ class JournalMachine(RuleBasedStateMachine):
         for key, state in self.durable.watches.items():
             assert self.journal.watch_state(*key) == state
 
-    @rule()
-    def fold_chunk(self) -> None:
-        self.journal.fold_step()
-
-    @rule()
-    def fold_all(self) -> None:
-        while not self.journal.fold_step():
+    @rule(whole=st.booleans())
+    def fold(self, whole: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        while not self.journal.fold_step() and whole:
             pass
 
-    @rule(limit=st.sampled_from([1, 200, 1 << 20]))
-    def deliver(self, limit: int) -> None:
-        if self.read_to >= self.journal.end:
-            return
+    @rule(limit=st.sampled_from([1, 200, 1 << 20]), part=st.none() | st.floats(0, 1), persist=st.booleans())
+    def deliver(self, limit: int, part: float | None, persist: bool) -> None:  # noqa: FBT001 - drawn
+        if self.read_to < self.journal.end:
+            self.read(limit)
+        if part is not None:
+            self.acknowledge(part)
+        if persist:
+            self.journal.persist()
+
+    def read(self, limit: int) -> None:
         decoder = RowDecoder()
         for row in self.journal.rows(self.read_to, limit):
             batch = unpack(decoder, row, self.read_to)
@@ -200,7 +210,6 @@ class JournalMachine(RuleBasedStateMachine):
             ]
             self.read_to = batch.last_position
 
-    @rule(part=st.floats(0, 1))
     def acknowledge(self, part: float) -> None:
         known = [position for position, _, _ in self.delivered]
         if known:
@@ -208,10 +217,6 @@ class JournalMachine(RuleBasedStateMachine):
             if position > self.acknowledged:
                 self.acknowledged = position
                 self.journal.sinks.note({"out": position})
-
-    @rule()
-    def persist(self) -> None:
-        self.journal.persist()
 
     @precondition(lambda self: not self.waiting)
     @rule()
