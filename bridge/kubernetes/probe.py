@@ -24,6 +24,10 @@ from bridge.kubernetes.transitions import Signal
 
 _FOR_GOOD: Final = frozenset({Signal.FORBIDDEN, Signal.ABSENT, Signal.UNSUPPORTED, Signal.EXPIRED})
 _DECIDED: Final = frozenset({Signal.SOUND, Signal.UNPROVEN, Signal.REWOUND, Signal.CUT})
+_BREAKS: Final = frozenset({Signal.CUT, Signal.TOO_LARGE})
+_REFUSALS: Final = frozenset(
+    {Signal.FAILED, Signal.NONSENSE, Signal.UNSUPPORTED, Signal.FORBIDDEN, Signal.ABSENT}
+)
 _UNAUTHORIZED: Final = 401
 _LASTS: Final = 60.0
 
@@ -133,14 +137,29 @@ class Prover:
         """Whether the last proof is young enough."""
         return now - self._proven_at < _LASTS
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether there was a reason to ask and no answer yet."""
+        return self._proven_at == float("-inf")
+
     def prove(self, now: float) -> None:
         """The server was seen not to be behind us."""
         self.must = False
         self._proven_at = now
 
-    def doubt(self) -> None:
-        """The server says that it is behind us: ask anew."""
-        self._proven_at = float("-inf")
+    def weaken(self, signal: Signal, *, refused: bool) -> None:
+        """Take note of what may mean that a restarted server, or another, answers from now on [B8].
+
+        Unless `must` is set, a question that cannot be answered does not keep the watch from resuming; the
+        doubt stays, so it is asked again.
+
+        Args:
+            signal: what happened.
+            refused: it is the answer to the request for a watch. An error in an open stream comes from the
+                server that was proven; and one that is merely busy is not asked for more.
+        """
+        if signal in _BREAKS or (refused and signal in _REFUSALS):
+            self._proven_at = float("-inf")
 
     def request(self, newest: str) -> Request:
         """The next question of this round."""

@@ -33,9 +33,9 @@ TOO_LARGE     -           -           LISTING*    PAGING*     PROBING*    PROBIN
 BUSY          PROBING*    -           LISTING*    PAGING*     PROBING*    PROBING*
 FAILED        PROBING*    -           LISTING*    PAGING*     PROBING*    PROBING*
 NONSENSE      PROBING*    -           LISTING*    PAGING*     PROBING*    PROBING*
-UNSUPPORTED   -           -           PAGING      LISTING#    RESUMING#   RESUMING#
-FORBIDDEN     PROBING#    -           PAGING      LISTING#    RESUMING#   RESUMING#
-ABSENT        -           -           PAGING      LISTING#    RESUMING#   RESUMING#
+UNSUPPORTED   -           -           PAGING      LISTING#    PROBING#    PROBING#
+FORBIDDEN     PROBING#    -           PAGING      LISTING#    PROBING#    PROBING#
+ABSENT        -           -           PAGING      LISTING#    PROBING#    PROBING#
 DEMANDED      CHECKING    -           -           -           CHECKING    CHECKING
 ```
 """
@@ -225,9 +225,9 @@ TABLE: Final = {
         Signal.BUSY: Move(State.PROBING, _BACKOFF),
         Signal.FAILED: Move(State.PROBING, _BACKOFF),
         Signal.NONSENSE: Move(State.PROBING, _BACKOFF),
-        Signal.UNSUPPORTED: Move(State.RESUMING, _SLOWLY),
-        Signal.FORBIDDEN: Move(State.RESUMING, _SLOWLY),
-        Signal.ABSENT: Move(State.RESUMING, _SLOWLY),
+        Signal.UNSUPPORTED: Move(State.PROBING, _SLOWLY),
+        Signal.FORBIDDEN: Move(State.PROBING, _SLOWLY),
+        Signal.ABSENT: Move(State.PROBING, _SLOWLY),
         Signal.DEMANDED: Move(State.CHECKING),
     },
     State.WATCHING: {
@@ -245,9 +245,9 @@ TABLE: Final = {
         Signal.BUSY: Move(State.PROBING, _BACKOFF),
         Signal.FAILED: Move(State.PROBING, _BACKOFF),
         Signal.NONSENSE: Move(State.PROBING, _BACKOFF),
-        Signal.UNSUPPORTED: Move(State.RESUMING, _SLOWLY),
-        Signal.FORBIDDEN: Move(State.RESUMING, _SLOWLY),
-        Signal.ABSENT: Move(State.RESUMING, _SLOWLY),
+        Signal.UNSUPPORTED: Move(State.PROBING, _SLOWLY),
+        Signal.FORBIDDEN: Move(State.PROBING, _SLOWLY),
+        Signal.ABSENT: Move(State.PROBING, _SLOWLY),
         Signal.DEMANDED: Move(State.CHECKING),
     },
 }

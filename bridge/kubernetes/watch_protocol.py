@@ -45,7 +45,7 @@ from bridge.kubernetes.watch_body import Harvest, WatchBody
 __all__ = ["WatchProtocol"]
 
 _WATCH_SECONDS: Final = 300
-"""300 to 600, random, so that watches do not end together [H1] [H9]."""
+"""300 to 600, random, so that watches do not end together [H1] [H9]; a tenth if nothing is proven [B8]."""
 _VERIFY_AFTER: Final = 120.0
 _OK: Final = 200
 _TIMED_OUT: Final = 504
@@ -270,7 +270,8 @@ class WatchProtocol:
         self._signal(Signal.STREAMABLE if streams else Signal.PAGEABLE, now)
 
     def _watch_request(self, now: float) -> Request:
-        seconds = _WATCH_SECONDS + int(self._random.random() * (_WATCH_SECONDS + 1))
+        least = _WATCH_SECONDS // (10 if self.state is State.RESUMING and self._prover.doubtful else 1)
+        seconds = least + int(self._random.random() * (least + 1))
         self._open = OpenWatch(ends=now + seconds)
         self.tally.requests += 1
         if self.state is State.STREAMING:
@@ -367,8 +368,7 @@ class WatchProtocol:
             self._control.progressed()
         self._open = None
         self._prover.forget()
-        if signal is Signal.TOO_LARGE:
-            self._prover.doubt()
+        self._prover.weaken(signal, refused=self.state is State.RESUMING)
         self._control.signal(signal, now, why)
 
     def _began(self) -> None:

@@ -257,13 +257,7 @@ def test_rights_that_are_taken_away_delete_nothing_and_come_back(
         assert token not in service.log
 
 
-AFTER_A_CUT = pytest.mark.xfail(
-    strict=True,
-    reason="a watch that was cut within a minute of its last proof resumes unproven, in the server's future",
-)
-
-
-@pytest.mark.parametrize("running", [pytest.param(True, marks=AFTER_A_CUT), False], ids=["running", "down"])
+@pytest.mark.parametrize("running", [True, False], ids=["running", "down"])
 def test_after_a_restore_from_a_backup_the_file_is_the_cluster(
     cluster: Cluster, namespace: str, start_service: StartService, *, running: bool
 ) -> None:

@@ -238,6 +238,7 @@ def test_a_200_of_another_kind_is_an_error_that_names_the_url(headers: dict[str,
     assert talk.phase is Phase.BACKOFF
     assert "GET /api/v1/pods?watch=1" in talk.doing.reason
     assert not talk.protocol.reading
+    talk.prove(10)
     assert talk.ask().params["resourceVersion"] == "10"
 
 
