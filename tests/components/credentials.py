@@ -64,7 +64,8 @@ class Credentials:
 
     def client_certificate(self, name: str, group: str | None = None) -> Certificate:
         """Issues a client certificate, which every running API server of the cluster accepts at once."""
-        issued = self._authority.issue_cert(common_name=name, organization_name=group)
+        # Without a name to stand in it, trustme makes the SAN extension empty and critical, which Go refuses.
+        issued = self._authority.issue_cert(f"{name}.invalid", common_name=name, organization_name=group)
         return self._write(f"client-{name}", issued)
 
     def kubeconfig(self, server: str, token: str, *, namespace: str = "default") -> dict[str, Any]:

@@ -175,13 +175,8 @@ async def test_where_we_differ_from_kubectl_we_do_so_on_purpose(server: Cluster,
 
 
 async def test_a_token_and_a_client_certificate_both_reach_it(server: Cluster, tmp_path: Path) -> None:
-    # Without a name to stand in it, trustme makes the SAN extension empty and critical, which Go refuses.
-    pair = server.credentials._authority.issue_cert(
-        "reacher.invalid", common_name="reacher", organization_name="system:masters"
-    )
-    pair.cert_chain_pems[0].write_to_path(str(tmp_path / "crt"))
-    pair.private_key_pem.write_to_path(str(tmp_path / "key"))
-    by_certificate = {"client-certificate": "crt", "client-key": "key"}
+    pair = server.credentials.client_certificate("reacher", "system:masters")
+    by_certificate = {"client-certificate": str(pair.certificate_file), "client-key": str(pair.key_file)}
     (tmp_path / "token").write_text(server.token + "\n")
     plugin = tmp_path / "plugin"
     status = {"token": server.token}
