@@ -93,7 +93,7 @@ class _World:
             for app in apps:
                 config = {"metadata": {"name": app, "namespace": namespace}}
                 self.cluster.create("configmaps", config | {"data": {"log.level": "info", "workers": "4"}})
-                self.spawn(_service(self, namespace, app))
+                self.spawn(_service(self, namespace, app, oversized=app == "web"))
         self.spawn(_settings(self, "shop", "web"), 3.0)
         self.spawn(_crash_loop(self, "pay"), 1.5)
         self.spawn(_cron(self, "pay"), 2.5)
@@ -132,20 +132,25 @@ class _World:
         ]
 
 
-def _service(world: _World, namespace: str, name: str) -> Actor:
-    """A Deployment that is rolled out again and scaled from time to time."""
+def _service(world: _World, namespace: str, name: str, *, oversized: bool = False) -> Actor:
+    """A Deployment that is rolled out again and scaled from time to time; if oversized, it shrinks at once."""
     version = 1
     image = f"registry.example/{namespace}/{name}"
-    replicas = world.random.choice((2, 3))
+    replicas = 3 if oversized else world.random.choice((2, 3))
     applied = workload.deployment(namespace, name, f"{image}:1.{version}", replicas)
     world.cluster.create(_DEPLOYMENTS, applied, manager="kubectl")
     yield from _reconcile(world, namespace, name)
     while True:
-        yield world.between(4.0, 9.0)
-        if world.random.random() < 0.5:  # noqa: PLR2004 - a coin
+        yield world.between(0.2, 0.4) if oversized else world.between(4.0, 9.0)
+        if oversized:
+            # Who tries the demo sees a deletion in the first seconds.
+            oversized = False
+            replicas -= 1
+            patch: Obj = {"spec": {"replicas": replicas}}
+        elif world.random.random() < 0.5:  # noqa: PLR2004 - a coin
             version += 1
             template = {"spec": {"containers": _with_image(world, namespace, name, f"{image}:1.{version}")}}
-            patch: Obj = {
+            patch = {
                 "metadata": {"annotations": {"deployment.kubernetes.io/revision": str(version)}},
                 "spec": {"template": template},
             }

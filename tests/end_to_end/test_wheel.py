@@ -39,11 +39,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_demo_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
-    """It streams creates and changes of several kinds at once, and ends by itself."""
-    with Program([installed / "kube-bridge", "demo", "--seconds", "3"], tmp_path) as demo:
+    """It streams creates, changes and deletions of several kinds at once, and ends by itself."""
+    with Program([installed / "kube-bridge", "demo", "--seconds", "5"], tmp_path) as demo:
         assert demo.end() == 0
     records = [json.loads(line) for line in demo.out.splitlines()]
-    assert {record["type"] for record in records} >= {"ADDED", "MODIFIED"}
+    assert {record["type"] for record in records} >= {"ADDED", "MODIFIED", "DELETED"}
     assert len({record["resource"] for record in records}) > 1
     assert "Traceback" not in demo.err
 

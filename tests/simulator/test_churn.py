@@ -63,6 +63,16 @@ async def test_the_first_seconds_are_lively(
     assert len(changes) > 5 * seconds or not seconds
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_pod_is_deleted_within_four_seconds_whatever_the_seed(
+    seed: int,
+    autojump_clock: MockClock,  # noqa: ARG001 - makes time virtual
+) -> None:
+    """Who tries the demo for a moment sees what the bridge is for."""
+    kinds = {what for _, what, resource, _ in story(await live(seed, seconds=4.0)) if resource == "pods"}
+    assert kinds == {"ADDED", "MODIFIED", "DELETED"}
+
+
 async def test_the_same_seed_and_clock_write_the_same_history(
     autojump_clock: MockClock,  # noqa: ARG001 - makes time virtual
 ) -> None:
