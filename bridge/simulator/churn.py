@@ -133,7 +133,7 @@ class _World:
 
 
 def _service(world: _World, namespace: str, name: str, *, oversized: bool = False) -> Actor:
-    """A Deployment that is rolled out again and scaled from time to time; if oversized, it shrinks at once."""
+    """A Deployment that is rolled out again and scaled now and then; an oversized one shrinks at once."""
     version = 1
     image = f"registry.example/{namespace}/{name}"
     replicas = 3 if oversized else world.random.choice((2, 3))
