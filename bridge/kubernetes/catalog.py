@@ -138,9 +138,15 @@ class Catalog:
             UnknownResource: no resource has this name.
             AmbiguousResource: several have it.
             NotWatchable: it cannot be listed and watched.
+            UsageError: a name is empty.
         """
         found: dict[Resource, None] = {}
-        for name in text.split(","):
+        names = text.split(",")
+        if not all(name.strip() for name in names):
+            raise UsageError(
+                f'"{text}" has an empty name in it: write names of resources, like pods,services'
+            )
+        for name in names:
             members = self._category(name)
             if members:
                 found |= dict.fromkeys(resource for resource in members if resource.watchable)

@@ -110,8 +110,6 @@ def test_a_category_is_what_of_it_can_be_watched_in_preferred_versions() -> None
         ("po.apps", UnknownResource, '"po.apps"; there is pods$'),
         ("deployments.v2.apps", UnknownResource, "there is deployments.apps"),
         ("PO", UnknownResource, '"PO"'),
-        ("", UnknownResource, '""'),
-        ("pods,", UnknownResource, '""'),
         (".apps", UnknownResource, '".apps"'),
         ("pod/web-0", UnknownResource, r"write pod --field-selector metadata\.name=web-0"),
         ("twin", AmbiguousResource, r"twins\.twins\.io \(TwinA\), zwillinge\.twins\.io \(TwinB\): name one"),
@@ -125,6 +123,12 @@ def test_a_category_is_what_of_it_can_be_watched_in_preferred_versions() -> None
 )
 def test_what_cannot_be_meant_is_told(text: str, kind: type[UsageError], words: str) -> None:
     with pytest.raises(kind, match=words):
+        CATALOG.resolve(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", "pods,,x", "pods,", ",pods", "pods, ,services"])
+def test_an_empty_name_is_told_with_the_list_that_has_it(text: str) -> None:
+    with pytest.raises(UsageError, match=f'^"{text}" has an empty name in it: write names of resources'):
         CATALOG.resolve(text)
 
 
