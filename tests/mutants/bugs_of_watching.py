@@ -137,6 +137,14 @@ BUGS = (
         (f"{_T_RESUME}::test_a_410_in_the_stream_lists_and_never_retries_the_revision",),
     ),
     Bug(
+        "cut-is-no-doubt",
+        "a backup restored within a minute: the watch waits in the server's future, and all until then is lost",
+        "bridge/kubernetes/probe.py",
+        "frozenset({Signal.CUT, Signal.TOO_LARGE})",
+        "frozenset({Signal.TOO_LARGE})",
+        ("tests/kubernetes/test_watch_protocol_doubt.py",),
+    ),
+    Bug(
         "events-behind-an-error",
         "events that follow an ERROR in one read are applied although the stream is void",
         "bridge/kubernetes/watch_body.py",
