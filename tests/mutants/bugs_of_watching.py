@@ -138,7 +138,7 @@ BUGS = (
     ),
     Bug(
         "cut-is-no-doubt",
-        "a backup restored within a minute: the watch waits in the server's future, and all until then is lost",
+        "a backup restored within a minute: the watch waits in the server's future and loses all until then",
         "bridge/kubernetes/probe.py",
         "frozenset({Signal.CUT, Signal.TOO_LARGE})",
         "frozenset({Signal.TOO_LARGE})",
