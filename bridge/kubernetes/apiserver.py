@@ -255,10 +255,11 @@ class ApiServer:
                 encoding. Any other answer is given to the caller.
             Unreachable: no answer, or no credential.
         """
-        if (params or {}).get("watch", "false") in {"0", "false"}:
+        watch = (params or {}).get("watch", "false") not in {"0", "false"}
+        if not watch:
             await self._limiter.acquire()
         headers = {"accept": accept, "accept-encoding": accept_encoding}
-        reply, sent = await self._request("GET", path, params, headers, None, headers_timeout)
+        reply, sent = await self._request("GET", path, params, headers, None, headers_timeout, raw=watch)
         try:
             stream = Stream(reply, _Describe(self.connection, path, sent))
             if stream.status == _UNAUTHORIZED or stream.status in _REDIRECTS:
@@ -316,6 +317,8 @@ class ApiServer:
         headers: _Headers,
         body: bytes | None,
         headers_timeout: float,
+        *,
+        raw: bool = False,
     ) -> tuple[Reply, _Headers]:
         """Send, with a renewed credential once more after a 401; also return the credential that was sent."""
         credentials = self.connection.credentials
@@ -326,7 +329,7 @@ class ApiServer:
         for last in (False, True):
             fields = [*headers.items(), *sent.items(), *self.connection.impersonation]
             encoded = [*self._own_headers(body), *((name.encode(), value.encode()) for name, value in fields)]
-            reply = await self._exchange(Request(method, url, encoded, body, headers_timeout))
+            reply = await self._exchange(Request(method, url, encoded, body, headers_timeout, raw))
             if last or reply.status != _UNAUTHORIZED or not await self._renewed(reply, sent, generation):
                 return reply, sent
             await reply.aclose()

@@ -38,6 +38,7 @@ class Request:
         url: with its query, in ASCII.
         headers: names may repeat; may hold credentials, so no repr.
         headers_timeout: seconds from the sent request to the headers of the answer.
+        raw: the body is read past the HTTP library, for speed.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Request:
     headers: list[tuple[bytes, bytes]] = field(repr=False)
     body: bytes | None
     headers_timeout: float
+    raw: bool = False
 
     @property
     def patience(self) -> float:

@@ -6,19 +6,23 @@ Pieces come from the connection's byte stream directly, not through a library's 
 from collections.abc import Mapping
 from typing import Final
 
+import httpcore
 import trio
 
 from bridge.kubernetes.failures import Idle, Interrupted
+from bridge.kubernetes.transport.chunks import Dechunker
 from bridge.kubernetes.transport.exchange import FAILURES, TIMEOUTS, Answer, Carrier, Request
 
 __all__ = ["Reply", "send"]
+
+_LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 async def send(carrier: Carrier, request: Request) -> "Reply":
     """Send one request and wait for the headers of its answer; raises as `Carrier.send`."""
     # httpcore's own deadlines are per step, and a SOCKS handshake has none.
     with trio.fail_after(request.patience):
-        return Reply(await carrier.send(request))
+        return Reply(await carrier.send(request), raw=request.raw)
 
 
 class Reply:
@@ -29,13 +33,21 @@ class Reply:
         headers: names in lower case; a repeated one is joined by commas.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, *, raw: bool = False) -> None:
+        """Take over an answer.
+
+        Args:
+            answer: whose head is there.
+            raw: read its body past the HTTP library where it is chunked.
+        """
         self.status: Final = answer.status
         self.headers: Final[Mapping[str, str]] = _headers(answer.headers)
         self._wire = answer.wire
         self._body = answer.body
         self._pieces = aiter(answer.body)
         self._started = self._ended = False
+        chunked = self.headers.get("transfer-encoding", "").strip().lower() == "chunked"
+        self._chunks = Dechunker() if raw and chunked and answer.wire is not None else None
 
     async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - an attribute of the socket, no cancel scope
         """Return the next piece as it came off the wire, b"" at the end of a whole body.
@@ -44,6 +56,8 @@ class Reply:
             Idle: nothing came for `timeout` seconds.
             Interrupted: the body was cut.
         """
+        if self._chunks is not None:
+            return await self._read_raw(self._chunks, timeout)
         self._started = True
         if self._wire is None:
             return await self._read_foreign(timeout)
@@ -80,6 +94,36 @@ class Reply:
                 await anext(self._pieces)
         except (StopAsyncIteration, *FAILURES):
             self._ended = True
+
+    async def _read_raw(self, chunks: Dechunker, timeout: float) -> bytes:  # noqa: ASYNC109 - as `read`
+        """Read from the wire what the server sent in one go, however many events that is."""
+        failure: BaseException
+        try:
+            while not chunks.complete:
+                data = b""
+                if self._wire is not None and chunks.broken is None:
+                    data = await self._wire.receive(timeout)
+                if not data:
+                    raise httpcore.RemoteProtocolError
+                piece = chunks.feed(data)
+                if piece:
+                    return piece
+        except ValueError:
+            failure = httpcore.RemoteProtocolError()
+        except FAILURES as error:
+            failure = error
+        else:
+            await self._hand_back(chunks)
+            return b""
+        raise _interrupted(failure, timeout)
+
+    async def _hand_back(self, chunks: Dechunker) -> None:
+        """Show the library the end of a body that it never saw, so that the connection serves again."""
+        if self._ended or self._wire is None or chunks.rest:
+            return
+        self._wire.give_back(_LAST_CHUNK)
+        self._started = True
+        await self._exhaust()
 
     async def _read_foreign(self, timeout: float) -> bytes:  # noqa: ASYNC109 - as `read`
         """Read under a test's transport, which has no socket to set a timeout on."""
