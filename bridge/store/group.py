@@ -18,7 +18,7 @@ WatchKey = tuple[str, str]
 """Stream and scope."""
 
 EMPTY_WATCH: Final = WatchState(None, 0, "")
-_ROW_BYTES: Final = 256 * 1024
+_ROW_BYTES: Final = 1 << 20
 """Objects in one row, about; a single larger one is alone in its row."""
 _CHANGE_BYTES: Final = 256
 """What a change holds in memory beside its object, about."""

@@ -19,6 +19,7 @@ from bridge.store.directory import StateDirectory
 from bridge.store.failures import LogError
 from bridge.store.group import Append
 from bridge.store.journal import Journal
+from bridge.store.pace import Pace
 from bridge.store.positions import check_acknowledgement, check_cursor
 from bridge.store.room import Room
 from bridge.store.space import Budget
@@ -83,6 +84,7 @@ class SqliteLog:
         self._end = journal.end
         self._decoder = RowDecoder()
         self._acknowledged: dict[str, int] = {}
+        self._pace = Pace(self._tail, self._tail_bytes, self._acknowledged)
         self._readers = trio.lowlevel.ParkingLot()
         self._waiting: set[trio.Event] = set()
         self._error: BaseException | None = None
@@ -144,6 +146,7 @@ class SqliteLog:
     ) -> None:
         """See `Log.append`."""
         self._check()
+        await self._pace.wait(self._end)
         job = Append(stream, scope, work, size, cursor, epoch, fingerprint, monotonic())
         await self._room.enter(size, partial(self._writer.append, job))
 
@@ -199,6 +202,7 @@ class SqliteLog:
         """See `Log.acknowledge`."""
         check_acknowledgement(name, self._acknowledged.get(name), position, self._end)
         self._acknowledged[name] = position
+        self._pace.acknowledged(name)
         self._writer.nudge()
 
     def verify(self, log_id: str, incarnation: int, position: int) -> None:
