@@ -110,6 +110,7 @@ class _Service:
         known = self._config.cluster.uid or self._log.cluster
         async with trio.open_nursery() as nursery:
             if known is not None:
+                await self._log.claim(known)
                 await self._outlets.open(Bridge(self._config.cluster.name, known), sinks)
             uid = await self._identify()
             if known is None:

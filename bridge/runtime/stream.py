@@ -7,6 +7,7 @@ it never touches a sibling. Broken invariants and a log that cannot commit end t
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -94,18 +95,24 @@ class StreamPlan:
 
 async def run_stream(plan: StreamPlan, cluster: Cluster, stats: StreamStats) -> None:
     """Run all watches of one stream until cancelled; raises only what must end the process."""
+    known = await cluster.log.watch_states(plan.info.name)
+    current = {scope.namespace: _fingerprint(cluster.uid, plan, scope) for scope in plan.scopes}
+    # What the inventory holds was gathered under another scope: nothing may be called deleted for that.
+    moved = any(state.fingerprint not in ("", current.get(scope)) for scope, state in known.items())
     async with trio.open_nursery() as nursery:
         for scope in plan.scopes:
-            nursery.start_soon(_keep_running, plan, scope, cluster, stats)
+            nursery.start_soon(partial(_keep_running, plan, scope, cluster, stats, moved=moved))
 
 
-async def _keep_running(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats) -> None:
+async def _keep_running(
+    plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats, *, moved: bool
+) -> None:
     incidents = Incidents(log)
     delay = _RESTART_FIRST
     while True:
         started = trio.current_time()
         try:
-            await _run_watch(plan, scope, cluster, stats)
+            await _run_watch(plan, scope, cluster, stats, moved=moved)
         except (Exception, BaseExceptionGroup) as error:  # the failure domain, see the module
             if not restartable(error):
                 raise
@@ -139,11 +146,13 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-async def _run_watch(plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats) -> None:
+async def _run_watch(
+    plan: StreamPlan, scope: Scope, cluster: Cluster, stats: StreamStats, *, moved: bool
+) -> None:
     namespace = scope.namespace
     fingerprint = _fingerprint(cluster.uid, plan, scope)
     state = await cluster.log.watch_state(plan.info.name, namespace)
-    changed = state is not None and state.fingerprint not in ("", fingerprint)
+    changed = moved if state is None else state.fingerprint not in ("", fingerprint)
     resume = state is not None and not changed
     rules = Reconciler(selected=plan.info.selected, epoch=state.epoch if state else 0)
     stats.tallies[namespace] = rules.tally

@@ -3,7 +3,7 @@
 No I/O here.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -82,6 +82,10 @@ class Log(Protocol):
 
     async def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """Durable state of one watch, or None when this stream and scope are new."""
+        ...
+
+    async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
+        """Durable states of all watches that this stream ever had, by scope."""
         ...
 
     async def append(

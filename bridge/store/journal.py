@@ -138,6 +138,10 @@ class Journal:
         """Durable state of a watch."""
         return self._watches.get((stream, scope))
 
+    def watch_states(self, stream: str) -> dict[str, WatchState]:
+        """Durable states of all watches of a stream, by scope."""
+        return {scope: state for (name, scope), state in self._watches.items() if name == stream}
+
     def attach_sink(self, name: str, fingerprint: str, acknowledged: int | None) -> int:
         """Position from which a sink reads on; from now on it holds back trimming.
 

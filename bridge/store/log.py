@@ -1,7 +1,7 @@
 """The log of `run`: the async face of the journal and its writer (`bridge.store.contract.Log`)."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -132,6 +132,10 @@ class SqliteLog:
     async def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """See `Log.watch_state`."""
         return await self._ask(lambda journal: journal.watch_state(stream, scope))
+
+    async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
+        """See `Log.watch_states`."""
+        return await self._ask(lambda journal: journal.watch_states(stream))
 
     async def append(
         self,

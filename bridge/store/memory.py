@@ -1,6 +1,6 @@
 """The log of an ad hoc `watch`: the same contract with nothing on disk; full means that intake waits."""
 
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import uuid4
@@ -111,6 +111,11 @@ class MemoryLog:
         """See `Log.watch_state`."""
         await trio.lowlevel.checkpoint()
         return self._watches.get((stream, scope))
+
+    async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
+        """See `Log.watch_states`."""
+        await trio.lowlevel.checkpoint()
+        return {scope: state for (name, scope), state in self._watches.items() if name == stream}
 
     async def append(
         self,
