@@ -14,7 +14,8 @@ env: $(STAMP) ## create .venv with everything that the other targets need
 
 $(STAMP): tests/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kube-bridge needs Python 3.11 or later; try: make env PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
+	@echo 'installing into .venv: about a minute'
+	@$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
@@ -42,13 +43,13 @@ bench: $(STAMP) ## speed and memory against baselines, as ratios in one run
 mutants: $(STAMP) ## plant bugs one at a time and show which test catches each
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-truth: $(STAMP) ## the truth harness: load, kills, etcd's history as judge (ARGS="--seed N")
+truth: $(STAMP) ## load, kills, etcd's history as judge; needs Go (ARGS="--seed N")
 	$(BIN)/python -m tests.truth $(ARGS)
 
-cluster: $(STAMP) ## a real API server to play with, until Ctrl-C
+cluster: $(STAMP) ## a real API server to play with, until Ctrl-C; needs Go
 	@$(BIN)/python -m tests.components cluster
 
-lock: ## write both lock files anew
+lock: $(STAMP) ## write the lock files anew
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --allow-unsafe --extra dev --output-file tests/requirements.lock pyproject.toml
 

@@ -134,5 +134,5 @@ def _implied(changes: Any) -> dict[bytes, Known | None]:
 def _damaged(position: int, error: Exception) -> StateError:
     return StateError(
         f"the log is corrupt at position {position} ({error}): restore the state directory from a backup, "
-        "or move it away and the bridge starts anew with a listing that says stateLost",
+        "or move it away and the bridge starts anew with a complete listing",
     )

@@ -70,6 +70,8 @@ class Database:
             LogError: the disk fails.
         """
         connection: sqlite3.Connection | None = None
+        with suppress(OSError):  # SQLite says it better, and its WAL takes the mode of the file
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         try:
             connection = connector(path)
             database = cls(path, connection)

@@ -14,7 +14,7 @@ _PRIMARY: Final = 0xFF
 _FULL: Final = 13
 _MOVE_AWAY: Final = (
     "restore {path} from a backup, or move it away (mv {path} {path}.broken) "
-    "and the bridge starts anew with a listing that says stateLost"
+    "and the bridge starts anew with a complete listing"
 )
 
 

@@ -272,3 +272,12 @@ async def test_positions_go_on_after_a_restart_and_a_restored_copy_does_not_know
         assert log.end() > lost[1]
         with pytest.raises(StateError, match="restored from an older copy"):
             log.verify(lost[0].log_id, lost[0].incarnation, lost[1])
+
+
+async def test_nobody_else_may_read_what_the_state_holds(tmp_path: Path) -> None:
+    """Also where the directory's own mode no longer helps, as in a copy."""
+    async with SqliteLog.open(tmp_path / "state") as log:
+        await log.open_sink("out", "f")
+        modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "state").iterdir()}
+    assert {"log.db", "log.db-wal"} <= modes.keys()
+    assert set(modes.values()) == {0}

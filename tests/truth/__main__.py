@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.components.build import ComponentUnavailable
 from tests.components.cluster import Cluster
 from tests.truth.harness import run
 
@@ -32,4 +33,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ComponentUnavailable as missing:
+        sys.exit(f"make truth: {missing}")
