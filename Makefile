@@ -4,6 +4,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LOCK_FLAGS := --quiet --strip-extras --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help env demo test check format bench mutants truth cluster lock clean
 
@@ -50,8 +52,10 @@ cluster: $(STAMP) ## a real API server to play with, until Ctrl-C; needs Go
 	@$(BIN)/python -m tests.components cluster
 
 lock: $(STAMP) ## write the lock files anew
-	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --output-file requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --allow-unsafe --extra dev --output-file tests/requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(LOCK_FLAGS) --allow-unsafe --extra dev --output-file tests/requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(LOCK_FLAGS) --constraint tests/requirements.lock --only-build-deps --build-deps-for wheel \
+		--output-file deploy/build.lock pyproject.toml
 
 clean: ## remove what was built here (the cache of real components stays)
 	rm -rf .venv dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
