@@ -29,6 +29,7 @@ _PENDING_SECONDS: Final = 60.0
 """Between two rounds of asking about what stayed pending."""
 _SUSPECTS: Final = 1000
 """Suspects asked about in one round."""
+_ALL_SUSPECTS: Final = 1_000_000
 _POISON_RAW: Final = 64 * 1024
 """Bytes of an undecodable line that a POISON record shows at most."""
 
@@ -87,6 +88,7 @@ class WatchObserver:
         self._announced = False
         self._listing: Listing | None = None
         self._resync: dict[str, Any] = {}
+        self._asked_last = b""
         self._now: int = _now()
 
     async def listing(self, cause: Cause, from_rv: str) -> None:
@@ -133,9 +135,7 @@ class WatchObserver:
 
         def doubt(inventory: Inventory) -> Sequence[Change]:
             listing.end(inventory, rv)
-            suspects.extend(
-                (key, known) for key, known, _ in inventory.suspects(_SUSPECTS) if self._ours(key)
-            )
+            suspects.extend((key, known) for key, known, _ in self._some_suspects(inventory))
             return ()
 
         await self._log.append(self._stream, self._scope, doubt, size=512)
@@ -206,14 +206,15 @@ class WatchObserver:
         """Ask again, for ever, about suspects that no listing could settle. Ends only by cancellation."""
         while True:
             await trio.sleep(_PENDING_SECONDS)
-            await self.confirm_once()
+            while await self.confirm_once():
+                pass  # what paces this is the limit of requests; a round that settles nothing waits
 
     async def confirm_once(self) -> int:
         """One round over what is pending; returns how many are settled."""
         pending: list[tuple[bytes, Known, str]] = []
 
         def look(inventory: Inventory) -> Sequence[Change]:
-            pending.extend(suspect for suspect in inventory.suspects(_SUSPECTS) if self._ours(suspect[0]))
+            pending.extend(self._some_suspects(inventory))
             return ()
 
         if self._listing is not None:
@@ -237,6 +238,14 @@ class WatchObserver:
 
         await self._log.append(self._stream, self._scope, settle, size=256 * len(answers))
         return len(answers)
+
+    def _some_suspects(self, inventory: Inventory) -> Sequence[tuple[bytes, Known, str]]:
+        """The next suspects of this scope, in turn: some that nobody answers for must not hide the others."""
+        ours = [suspect for suspect in inventory.suspects(_ALL_SUSPECTS) if self._ours(suspect[0])]
+        later = [suspect for suspect in ours if suspect[0] > self._asked_last]
+        chosen = (later or ours)[:_SUSPECTS]
+        self._asked_last = chosen[-1][0] if chosen else b""
+        return chosen
 
     def _count(self, changes: list[Change]) -> list[Change]:
         self._stats.changed(changes)

@@ -14,6 +14,7 @@ from bridge.changes.jsontext import Malformed
 from bridge.changes.reconcile import Answer, Known, Reconciler
 from bridge.errors import InvariantError
 from bridge.operations.stats import StreamStats
+from bridge.runtime import intake
 from bridge.runtime.intake import WatchObserver
 from bridge.store.memory import MemoryLog
 
@@ -228,3 +229,36 @@ async def test_an_object_that_only_a_get_showed_is_redacted_too() -> None:
 async def test_a_page_without_a_listing_is_a_broken_promise_of_ours() -> None:
     with pytest.raises(InvariantError, match="without a listing"):
         await Bench().observer.page([event("a", "u1", 5)])
+
+
+async def test_suspects_that_nobody_answers_for_do_not_hide_the_others(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 2: every deletion is asked about in turn, whatever stands before it in the order of names."""
+    del autojump_clock
+    monkeypatch.setattr(intake, "_SUSPECTS", 2)
+    bench = Bench()
+    names = ["a", "b", "c", "d", "e"]
+    await bench.list(*(event(name, f"u{name}", 5) for name in names), rv=9)
+    bench.cluster.silent |= {"a", "b"}
+    await bench.list(rv=20, cause=Cause.EXPIRED)
+    with trio.move_on_after(500):
+        await bench.observer.confirm_pending()
+    deleted = [name for kind, name in await bench.told() if kind == "DELETED"]
+    assert sorted(deleted) == ["c", "d", "e"]
+
+
+async def test_many_deletions_are_settled_one_round_after_the_other(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that settles something is followed by the next at once; the request limit is the only brake."""
+    del autojump_clock
+    monkeypatch.setattr(intake, "_SUSPECTS", 2)
+    bench = Bench()
+    names = [f"n{number}" for number in range(9)]
+    await bench.list(*(event(name, f"u{name}", 5) for name in names), rv=9)
+    await bench.list(rv=20, cause=Cause.EXPIRED)
+    with trio.move_on_after(intake._PENDING_SECONDS + 1):
+        await bench.observer.confirm_pending()
+    deleted = [name for kind, name in await bench.told() if kind == "DELETED"]
+    assert sorted(deleted) == names
