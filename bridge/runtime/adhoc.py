@@ -24,7 +24,7 @@ from bridge.delivery.sink import ClosedPipe, Resume
 from bridge.delivery.worker import Plan, Worker
 from bridge.errors import BridgeError, UsageError
 from bridge.kubernetes.apiserver import ApiServer
-from bridge.kubernetes.catalog import Resource
+from bridge.kubernetes.catalog import Catalog, Resource
 from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.observer import Phase
 from bridge.kubernetes.requests import Scope
@@ -126,9 +126,8 @@ async def _stream(
     cluster_name: str,
     until: trio.Event | None = None,
 ) -> int:
-    catalog = await discover(api)
+    catalog, uid = await _meet(api)
     resources = catalog.resolve(options.resources)
-    uid = await cluster_uid(api)
     records = MemoryLog(_MEMORY_BYTES)
     output = await _open_output(options.output, records, Bridge(cluster_name, uid), many=len(resources) > 1)
     ending = _Ending(trio.Event() if until is None else until)
@@ -154,6 +153,19 @@ async def _stream(
             f"ended with {undelivered} records undelivered: nobody took them from standard output"
         )
     return ending.code
+
+
+async def _meet(api: ApiServer) -> tuple[Catalog, str]:
+    """What the server offers and who it is, asked at once: a person waits for the answers."""
+    uids: list[str] = []
+
+    async def identify() -> None:
+        uids.append(await cluster_uid(api))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(identify)
+        catalog = await discover(api)
+    return catalog, uids[0]
 
 
 class _Ending:
