@@ -175,6 +175,16 @@ async def test_a_bookmark_alone_is_durable_after_a_while_and_at_once_with_the_ne
             assert await copy.watch_state("pods", "") == WatchState(Cursor("9", "9"), 0, "")
 
 
+async def test_a_flush_makes_a_bookmark_durable_too(tmp_path: Path) -> None:
+    """Everything appended so far is durable, also what moved nothing but a cursor."""
+    state = tmp_path / "state"
+    async with SqliteLog.open(state) as log:
+        await log.append(PODS, "", emit(), size=10, cursor=Cursor("7", "7"))
+        await log.flush()
+        async with SqliteLog.open(copied(state)) as copy:
+            assert await copy.watch_state("pods", "") == WatchState(Cursor("7", "7"), 0, "")
+
+
 async def test_a_reader_far_behind_reads_the_same_from_the_file_as_a_near_one_from_memory(
     tmp_path: Path,
 ) -> None:

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from bridge.changes.change import Change, Cursor, StreamInfo
 from bridge.changes.reconcile import Inventory, Known, object_key
 from bridge.store import fold, journal, tables
+from bridge.store import inventory as inventory_module
 from bridge.store.codec import RowDecoder
 from bridge.store.contract import WatchState
 from bridge.store.database import Database
@@ -30,8 +31,8 @@ from bridge.store.tail import unpack
 from tests.store.samples import PODS, SECRETS, uid
 
 STREAMS = (PODS, SECRETS)
-NAMES = st.sampled_from([f"{a}{b}" for a in "abc-" for b in ("", "0", "-x", "z")])
-NAMESPACES = st.sampled_from(["", "a", "a-b", "b"])
+NAMES = st.sampled_from(["a0", "b", "-z"])  # few, so that the same key is written again and again
+NAMESPACES = st.sampled_from(["", "a", "a-b"])
 Step = tuple[str, str, str]
 Job = tuple[StreamInfo, str, list[Step], bool, int | None, str | None]
 STEPS = st.tuples(st.sampled_from(["put", "remove", "silent", "suspect", "clear"]), NAMESPACES, NAMES)
@@ -117,6 +118,7 @@ class JournalMachine(RuleBasedStateMachine):
         entries, suspects = model.inventory[stream.name], model.suspects[stream.name]
         expected = [self._apply(entries, suspects, stream, step, rv) for step in steps]
         changes = [item for item in expected if item is not None]
+        entries_then, suspects_then = sorted(entries.items()), sorted(suspects.items())
 
         def work(inventory: Inventory) -> Sequence[Change]:
             for kind, namespace, name in steps:
@@ -132,6 +134,9 @@ class JournalMachine(RuleBasedStateMachine):
                     known = inventory.get(key)
                     if known is not None:
                         inventory.put(key, known)
+            # What is not committed yet lies over what is, also for the works behind it.
+            assert list(inventory.scan(b"", None)) == entries_then
+            assert [(key, rv) for key, _, rv in inventory.suspects(1000)] == suspects_then
             return changes
 
         cursor = Cursor(rv, rv) if moved else None
@@ -314,6 +319,7 @@ def hash_of(text: str) -> int:
 def test_the_journal_equals_the_model_in_any_order_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """[N3] [N14]"""
     monkeypatch.setattr(fold, "_CHUNK", 3)
+    monkeypatch.setattr(inventory_module, "_PAGE", 2)
     monkeypatch.setattr(journal, "_TRIM_EVERY", 2)
     run_state_machine_as_test(
         JournalMachine,
