@@ -5,6 +5,7 @@ sentence; once a stream has been live, it is retried for ever, and standard erro
 """
 
 import os
+import select
 import shutil
 import signal
 import stat
@@ -288,11 +289,15 @@ class _Pretty:
 
 
 def _write_out(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ClosedPipe("nobody reads standard output any more") from None
+    """Past sys.stdout: a thread that is left behind in its buffer would abort the interpreter's end."""
+    rest = memoryview(text.encode(errors="replace"))
+    while rest:
+        try:
+            rest = rest[os.write(1, rest) :]
+        except BlockingIOError:
+            select.select([], [1], [])
+        except BrokenPipeError:
+            raise ClosedPipe("nobody reads standard output any more") from None
 
 
 async def _tell_when_quiet(resources: Sequence[Resource], namespace: str, records: MemoryLog) -> None:
