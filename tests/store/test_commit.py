@@ -129,6 +129,18 @@ async def test_closing_commits_what_was_accepted_even_when_cancelled(tmp_path: P
         assert await log.watch_state("pods", "") == WatchState(Cursor("1", "1"), 0, "")
 
 
+async def test_what_is_acknowledged_in_the_last_moment_is_durable_after_closing(tmp_path: Path) -> None:
+    async with SqliteLog.open(tmp_path) as log:
+        start = await log.open_sink("out", "f")
+        await log.append(PODS, "", emit(change("a", 1), change("a", 2)), size=10)
+        await log.flush()
+        await until(lambda: log._writer._wake.locked())  # the writer waits, and sees nothing but the end
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        log.acknowledge("out", start + 2)
+    async with SqliteLog.open(tmp_path) as log:
+        assert await log.open_sink("out", "f") == start + 2
+
+
 async def test_an_acknowledged_cursor_is_durable_by_itself_after_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
