@@ -134,7 +134,7 @@ async def test_what_is_acknowledged_in_the_last_moment_is_durable_after_closing(
         start = await log.open_sink("out", "f")
         await log.append(PODS, "", emit(change("a", 1), change("a", 2)), size=10)
         await log.flush()
-        await until(lambda: log._writer._wake.locked())  # the writer waits, and sees nothing but the end
+        await until(log._writer._wake.locked)  # the writer waits, and sees nothing but the end
         await trio.testing.wait_all_tasks_blocked(0.02)
         log.acknowledge("out", start + 2)
     async with SqliteLog.open(tmp_path) as log:
