@@ -1,27 +1,18 @@
-"""What resourceVersions mean: comparing them, and the cursor that lags behind them. No I/O here.
+"""What resourceVersions mean to a watch: which may be sent, and the cursor that lags behind. No I/O here.
 
 Revisions of one resource are decimal numbers that only grow (KEP-5504). A few aggregated servers use
 other strings; of those only equality is known, and order is the order of arrival.
 """
 
-from typing import Final
-
 from bridge.changes.change import Cursor, Event
+from bridge.changes.revision import compare, is_revision
 from bridge.errors import BridgeError
 
 __all__ = ["LaggingCursor", "OutOfOrder", "compare", "is_revision", "is_sendable", "predecessor"]
 
-_LONGEST: Final = 39
-"""Digits of 2^128: the longest revision that the reference implementation accepts."""
-
 
 class OutOfOrder(BridgeError):
     """A revision decreased within one watch, or is none; the caller treats the event as poison [D12]."""
-
-
-def is_revision(rv: str) -> bool:
-    """Whether `rv` is a number as KEP-5504 demands: digits, no sign, no leading zero, not "0"."""
-    return rv.isdigit() and rv.isascii() and rv[0] != "0" and len(rv) <= _LONGEST
 
 
 def is_sendable(rv: str) -> bool:
@@ -33,15 +24,6 @@ def is_sendable(rv: str) -> bool:
     if is_revision(rv):
         return True
     return rv.isprintable() and rv.isascii() and " " not in rv and any(map(str.isalpha, rv))
-
-
-def compare(left: str, right: str) -> int | None:
-    """Negative, zero or positive as `left` is older, the same or newer; None when only equality is known."""
-    if left == right:
-        return 0
-    if not (is_revision(left) and is_revision(right)):
-        return None
-    return 1 if (len(left), left) > (len(right), right) else -1
 
 
 def predecessor(rv: str) -> str | None:

@@ -87,7 +87,7 @@ BUGS = (
     Bug(
         "checkpoint-zero-sent",
         'a damaged checkpoint "0" is resumed from: the gap is never noticed',
-        _REVISION,
+        "bridge/changes/revision.py",
         '    return rv.isdigit() and rv.isascii() and rv[0] != "0" and len(rv) <= _LONGEST',
         "    return rv.isdigit() and rv.isascii() and len(rv) <= _LONGEST",
         ("tests/kubernetes/test_checkpoint_never_sent.py",),
