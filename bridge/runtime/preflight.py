@@ -7,7 +7,6 @@ from bridge.config import Config
 from bridge.errors import UsageError
 from bridge.kubernetes.access import Wanted, missing_permissions
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
-from bridge.kubernetes.catalog import Catalog
 from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.reach import service_connection
 from bridge.runtime.plans import resource_of
@@ -36,7 +35,8 @@ async def check(config: Config) -> int:
         wanted: list[Wanted] = []
         for stream in config.streams:
             try:
-                wanted.append(_wanted(stream.name, config, catalog))
+                resource = resource_of(stream, catalog)
+                wanted.append(Wanted(stream.name, resource, stream.namespaces, stream.field_selector))
             except UsageError as error:
                 problems.append(str(error))
         problems += [str(missing) for missing in await missing_permissions(api, wanted)]
@@ -46,12 +46,6 @@ async def check(config: Config) -> int:
         raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
     print("ok")  # noqa: T201
     return 0
-
-
-def _wanted(name: str, config: Config, catalog: Catalog) -> Wanted:
-    stream = next(stream for stream in config.streams if stream.name == name)
-    resource = resource_of(stream, catalog)
-    return Wanted(name, resource, stream.namespaces, stream.field_selector)
 
 
 def _state_problems(config: Config) -> Iterator[str]:
