@@ -123,8 +123,9 @@ class _Service:
                 ServerMemory(),
                 self._health.notice,
             )
+            key = b"" if self._config.state is None else redaction_key(self._config, self._config.state.path)
             for stream in self._config.streams:
-                nursery.start_soon(self._stream, stream, cluster)
+                nursery.start_soon(self._stream, stream, cluster, key)
 
     async def _identify(self) -> str:
         """The cluster's uid; a state of another cluster ends the bridge (promise 8)."""
@@ -140,10 +141,7 @@ class _Service:
         )
         return uid
 
-    async def _stream(self, stream: StreamConfig, cluster: Cluster) -> None:
-        key = b""
-        if self._config.state is not None:
-            key = redaction_key(self._config, self._config.state.path)
+    async def _stream(self, stream: StreamConfig, cluster: Cluster, key: bytes) -> None:
         tries = 0
         plan: StreamPlan | None = None
         while plan is None:
