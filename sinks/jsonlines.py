@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 
 import trio
 
-from bridge.delivery.sink import Delivery, Resume, Unavailable
+from bridge.delivery.sink import Context, Delivery, Overlap, Resume, Unavailable
 from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from sinks.appendfile import AppendFile, is_regular, problem
@@ -51,6 +51,8 @@ class JsonLines:
 
     max_records: ClassVar[int] = 10_000
     max_bytes: ClassVar[int] = 2 << 20
+    overlap: ClassVar[Overlap] = Overlap.NONE
+    concurrency: ClassVar[int] = 1
 
     path: str = field(
         metadata={
@@ -81,7 +83,7 @@ class JsonLines:
         if output is not None:
             output.close()
 
-    async def open(self, resume: Resume | None) -> Resume | None:
+    async def open(self, resume: Resume, context: Context) -> Resume:  # noqa: ARG002 - the same for every cluster
         """Go on where the cursor is: a file recognises replayed records by themselves."""
         return resume
 
@@ -100,17 +102,16 @@ class JsonLines:
         if output is None:
             raise InvariantError("A JSON lines sink was asked to deliver while it was closed.")
         crash_point("sink.begin")
+        values = [record.value for record in batch.records]
         await trio.to_thread.run_sync(
-            lambda: output.deliver(batch.values, replay=batch.replay),
+            lambda: output.deliver(values, replay=batch.replay),
             abandon_on_cancel=output.waits_for_reader,
         )
 
-    def problem(self) -> str | None:
-        """Why this cannot be opened as things are, in one sentence, or None; for `check`. Blocks shortly.
-
-        Nothing is created that stays, nothing is cut.
-        """
-        return None if self.path == _STDOUT else problem(self.path)
+    async def problems(self, context: Context) -> Sequence[str]:  # noqa: ARG002 - as above
+        """Why this cannot be opened as things are; nothing is created that stays, nothing is cut."""
+        found = None if self.path == _STDOUT else await trio.to_thread.run_sync(problem, self.path)
+        return () if found is None else (found,)
 
 
 class _Match(NamedTuple):

@@ -160,12 +160,14 @@ class Batch(msgspec.Struct, frozen=True):
         stream: the stream they belong to.
         changes: at least one.
         size: bytes that it holds in memory, for bounds.
+        audience: the one sink that is meant (a snapshot, a redrive), or "" for all.
     """
 
     position: int
     stream: StreamInfo
     changes: Sequence[Change]
     size: int
+    audience: str = ""
 
     @property
     def last_position(self) -> int:

@@ -21,6 +21,7 @@ import msgspec
 
 from bridge.changes.change import Change, StreamInfo, Type
 from bridge.changes.identity import CONTROL_TYPES, Bridge, Identity, sequence
+from bridge.changes.record import Record
 
 __all__ = ["Bridge", "Format", "Renderer", "render"]
 
@@ -42,18 +43,19 @@ def render(bridge: Bridge, stream: StreamInfo, change: Change, form: Format = Fo
     Returns:
         One line of JSON without its line end, or None where the format has no such record.
     """
-    return Renderer(bridge, stream, form).render(change)
+    record = Renderer(bridge, stream, form).render(change, 0)
+    return None if record is None else record.value
 
 
 class Renderer:
     """Renders the changes of one stream for one format."""
 
-    __slots__ = ("_clock", "_context", "_id_prefix", "_identity", "_kind", "_native", "key")
+    __slots__ = ("_clock", "_context", "_id_prefix", "_identity", "_kind", "_native", "_stream")
 
     def __init__(self, bridge: Bridge, stream: StreamInfo, form: Format = Format.NATIVE) -> None:
         self._identity = Identity(bridge, stream)
         self._id_prefix = self._identity.id_prefix
-        self.key = self._identity.key
+        self._stream = stream
         self._native = form is Format.NATIVE
         self._clock = _Clock()
         self._kind = f'"apiVersion":{_quote(stream.api_version)},"kind":{_quote(stream.kind)}'
@@ -62,35 +64,47 @@ class Renderer:
             f'","resource":{_quote(stream.resource)},{self._kind}',
         )
 
-    def render(self, change: Change) -> bytes | None:
-        """One line of JSON without its line end, or None where the format has no such record.
+    def render(self, change: Change, position: int) -> Record | None:
+        """The record whose value is one line of JSON without its line end; None where the format has none.
 
         Args:
             change: its `object`, where there is one, must be JSON text in UTF-8.
+            position: of the change in the log.
 
         Raises:
             InvariantError: a control record without an id stem.
         """
         if change.type in CONTROL_TYPES:
-            return self._control(change) if self._native else None
+            if not self._native:
+                return None
+            identity = self._identity.id(change)
+            value = self._control(change, identity)
+            return Record(position, value, self._identity.key(change), identity, "", change, self._stream)
         body = change.object
         if not body:
             body = self._identity_only(change)
         elif b"\n" in body:
             # Only whitespace between tokens can be a raw line end; JSON strings escape theirs.
             body = body.replace(b"\n", b" ").replace(b"\r", b" ")
-        if not self._native:
-            return b'{"type":"%b","object":%b}' % (change.type.encode(), body)
-        return b"".join((self._head(change), body, b"}"))
-
-    def _head(self, change: Change) -> bytes:
-        namespace, name, uid, rv, extra = change.namespace, change.name, change.uid, change.rv, change.extra
         order = sequence(change)
-        if extra or change.epoch or not _plain(f"{uid}{rv}\n{namespace}{name}"):
-            identity = self._identity.id(change)
-            namespace, name, uid, rv, order = map(_escape, (namespace, name, uid, rv, order))
+        plain = not (change.extra or change.epoch) and _plain(
+            f"{change.uid}{change.rv}\n{change.namespace}{change.name}"
+        )
+        if plain:
+            mark = "D" if change.type == _DELETED else "U"
+            identity = f"{self._id_prefix}{change.uid}/{change.rv}/{mark}"
         else:
-            identity = f"{self._id_prefix}{uid}/{rv}/{'D' if change.type == _DELETED else 'U'}"
+            identity = self._identity.id(change)
+        if self._native:
+            value = b"".join((self._head(change, identity, order, escaped=not plain), body, b"}"))
+        else:
+            value = b'{"type":"%b","object":%b}' % (change.type.encode(), body)
+        return Record(position, value, self._identity.key(change), identity, order, change, self._stream)
+
+    def _head(self, change: Change, identity: str, order: str, *, escaped: bool) -> bytes:
+        namespace, name, uid, rv, extra = change.namespace, change.name, change.uid, change.rv, change.extra
+        if escaped:
+            namespace, name, uid, rv, order = map(_escape, (namespace, name, uid, rv, order))
         further = _further(extra) if extra else ""
         if not change.object and not (extra and "partial" in extra):
             further += ',"partial":true'
@@ -101,11 +115,11 @@ class Renderer:
             f'"resourceVersion":"{rv}","sequence":"{order}"{further},"object":'
         ).encode()
 
-    def _control(self, change: Change) -> bytes:
+    def _control(self, change: Change, identity: str) -> bytes:
         before, after = self._context
         extra = {key: value for key, value in (change.extra or {}).items() if key != "id"}
         return (
-            f'{{"type":"{change.type}","id":"{self._identity.id(change)}","time":"{self._clock.text(change.time)}",'
+            f'{{"type":"{change.type}","id":"{identity}","time":"{self._clock.text(change.time)}",'
             f"{before}{change.origin}{after}{_further(extra) if extra else ''}}}"
         ).encode()
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from bridge.changes.change import Batch, StreamInfo
 from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.changes.identity import CONTROL_TYPES
+from bridge.changes.record import Record
 from bridge.delivery.sink import Delivery
 
-__all__ = ["HandOut", "Portion", "Selection"]
+__all__ = ["HandOut", "Selection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +28,6 @@ class Selection:
     stream_types: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
-class Portion(NamedTuple):
-    """One delivery; without values it only says how far nothing concerned the sink.
-
-    Attributes:
-        delivery: what the sink is given.
-        positions: of each value, in order.
-    """
-
-    delivery: Delivery
-    positions: Sequence[int]
-
-
 class _Route(NamedTuple):
     renderer: Renderer
     types: frozenset[str] | None  # None lets every type pass
@@ -52,9 +41,17 @@ class HandOut:
     """
 
     def __init__(
-        self, bridge: Bridge, selection: Selection, form: Format, *, max_records: int, max_bytes: int
+        self,
+        name: str,
+        bridge: Bridge,
+        selection: Selection,
+        form: Format,
+        *,
+        max_records: int,
+        max_bytes: int,
     ) -> None:
         self.filtered = 0
+        self._name = name
         self._bridge = bridge
         self._selection = selection
         self._form = form
@@ -62,40 +59,39 @@ class HandOut:
         self._max_bytes = max_bytes
         self._routes: dict[StreamInfo, _Route | None] = {}
 
-    def portions(self, batches: Sequence[Batch], after: int, replay_through: int) -> Iterator[Portion]:
-        """Cut batches into portions, lazily: what is not asked for is not rendered yet.
+    def deliveries(self, batches: Sequence[Batch], after: int, replay_through: int) -> Iterator[Delivery]:
+        """Cut batches into deliveries, lazily: what is not asked for is not rendered yet.
 
-        A portion has at most `max_records` and `max_bytes`, but for a single larger record. The last
-        one reaches the end of the batches, filtered records included.
+        A delivery has at most `max_records` and `max_bytes`, but for a single larger record. The last
+        one reaches the end of the batches, filtered records included; it may have no records at all.
 
         Args:
             batches: as read, in order.
             after: records up to this position were handed out; a cursor may stand within a batch.
             replay_through: records up to this position may have been delivered before.
         """
-        portion = _Growing()
+        growing = _Growing()
         for batch in batches:
             done = max(after + 1 - batch.position, 0)
             changes = batch.changes[done:] if done else batch.changes
-            route = self._route(batch.stream)
+            route = self._route(batch.stream) if batch.audience in ("", self._name) else None
             if route is None:
                 self.filtered += len(changes)
                 continue
-            render, key, types = route.renderer.render, route.renderer.key, route.types
+            render, types = route.renderer.render, route.types
             for position, change in enumerate(changes, batch.position + done):
-                value = render(change) if types is None or change.type in types else None
-                if value is None:
+                record = render(change, position) if types is None or change.type in types else None
+                if record is None:
                     self.filtered += 1
                     continue
-                if portion.is_full(len(value), self._max_records, self._max_bytes):
-                    yield portion.close(position - 1, replay_through)
-                    portion = _Growing()
-                portion.values.append(value)
-                portion.keys.append(key(change))
-                portion.positions.append(position)
-                portion.size += len(value)
+                size = len(record.value)
+                if growing.is_full(size, self._max_records, self._max_bytes):
+                    yield growing.close(position - 1, replay_through)
+                    growing = _Growing()
+                growing.records.append(record)
+                growing.size += size
         if batches:
-            yield portion.close(batches[-1].last_position, replay_through)
+            yield growing.close(batches[-1].last_position, replay_through)
 
     def _route(self, stream: StreamInfo) -> _Route | None:
         try:
@@ -116,20 +112,17 @@ class HandOut:
 
 
 class _Growing:
-    """A portion that is being filled."""
+    """A delivery that is being filled."""
 
-    __slots__ = ("keys", "positions", "size", "values")
+    __slots__ = ("records", "size")
 
     def __init__(self) -> None:
-        self.values: list[bytes] = []
-        self.keys: list[str] = []
-        self.positions: list[int] = []
+        self.records: list[Record] = []
         self.size = 0
 
     def is_full(self, more: int, max_records: int, max_bytes: int) -> bool:
-        return bool(self.values) and (self.size + more > max_bytes or len(self.values) >= max_records)
+        return bool(self.records) and (self.size + more > max_bytes or len(self.records) >= max_records)
 
-    def close(self, last_position: int, replay_through: int) -> Portion:
-        replay = bool(self.positions) and self.positions[0] <= replay_through
-        delivery = Delivery(last_position, self.values, self.keys, self.size, replay)
-        return Portion(delivery, self.positions)
+    def close(self, last_position: int, replay_through: int) -> Delivery:
+        replay = bool(self.records) and self.records[0].position <= replay_through
+        return Delivery(last_position, self.records, self.size, replay)

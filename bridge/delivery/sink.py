@@ -1,26 +1,73 @@
 """The contract of a sink. No I/O here.
 
-A sink is an async context manager that hands rendered records to one destination. Retry, backoff,
-cursors and metrics exist once, in `bridge.delivery.worker`; a sink only says what happened.
+A sink is an async context manager that hands rendered records to one destination. Retry, backoff, rate
+limits, order, dead letters, cursors and metrics exist once, in `bridge.delivery`; a sink only says what
+happened.
 
 ```
 async with sink:
-    resume = await sink.open(resume)      # where the destination itself says it is, or what it was given
-    await sink.deliver(batch)             # returns: the destination owns every record
-                                          # raises Unavailable: none is promised, the same batch comes again
-                                          # raises Rejected: these never; the others are owned
+    resume = await sink.open(resume, context)  # where the destination itself says it is, or what was given
+    await sink.deliver(batch)                  # returns: the destination owns every record
+                                               # raises Unavailable: none is promised, it comes again
+                                               # raises Rejected: these never; the others are owned
+                                               # raises Stopped: nothing ever again, until a person acts
 ```
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from types import TracebackType
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import msgspec
 
+from bridge.changes.change import StreamInfo
+from bridge.changes.record import Record
 from bridge.errors import BridgeError
 
-__all__ = ["ClosedPipe", "Delivery", "Rejected", "Resume", "Sink", "Unavailable"]
+__all__ = [
+    "Checked",
+    "ClosedPipe",
+    "Context",
+    "Delivery",
+    "Overlap",
+    "Record",
+    "Rejected",
+    "Resume",
+    "Sink",
+    "Stopped",
+    "Unavailable",
+]
+
+
+class Overlap(StrEnum):
+    """Which calls of `deliver` may be in flight at once; at most `concurrency` are."""
+
+    NONE = "none"
+    """One at a time."""
+    PIPELINE = "pipeline"
+    """The next one may begin before this one returned. Calls begin in the order of the log, and the sink
+    keeps that order from its first await on. After a failure all from the failed call on comes again."""
+    LANES = "lanes"
+    """Calls for different keys, in any order; records of one key never overlap."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Where a sink stands.
+
+    Attributes:
+        name: its configured name, unique in this bridge.
+        cluster: name of the cluster, `[a-z0-9.-]+`.
+        cluster_uid: identity of the cluster, part of every id.
+        streams: what it is handed, as far as the API server has told by now.
+        content_type: media type of a record's `value`.
+    """
+
+    name: str
+    cluster: str
+    cluster_uid: str
+    streams: Sequence[StreamInfo] = ()
+    content_type: str = "application/json"
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -41,16 +88,15 @@ class Delivery(msgspec.Struct, frozen=True):
     """Records handed to a sink at once, in order.
 
     Attributes:
-        last_position: of the last record considered for this delivery (filtered ones included).
-        values: one rendered record each, without a line end; at least one.
-        keys: the ordering key of each record (`cluster/group/resource/namespace/name`).
+        last_position: without `Overlap.LANES`: once this is owned, so is everything up to here (filtered
+            records are counted in); with lanes only the position of the last record.
+        records: at least one.
         size: bytes of all values.
         replay: an earlier run or attempt, cut off before it could say so, may have delivered some of these.
     """
 
     last_position: int
-    values: Sequence[bytes]
-    keys: Sequence[str]
+    records: Sequence[Record]
     size: int
     replay: bool = False
 
@@ -60,17 +106,28 @@ class Unavailable(BridgeError):
 
     Attributes:
         retry_after: seconds that the destination asked to wait, or None for the worker's own backoff.
+        reason: one word for the metrics, from a small fixed set of the sink's own.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, reason: str = "unavailable"
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.reason = reason
 
 
 class ClosedPipe(BridgeError):
     """Whoever read our standard output has what it wanted: the command ends quietly."""
 
     exit_code: ClassVar[int] = 0
+
+
+class Stopped(BridgeError):
+    """The destination wants nothing any more (HTTP 410), or another instance has taken it over.
+
+    The sink stops, loudly, with its cursor where it is; the others go on. A restart tries again.
+    """
 
 
 class Rejected(BridgeError):
@@ -87,12 +144,30 @@ class Rejected(BridgeError):
 
 @runtime_checkable
 class Sink(Protocol):
-    """One destination. A frozen dataclass of its options, named by an entry point in `kube_bridge.sinks`."""
+    """One destination. A frozen dataclass of its options, named by an entry point in `kube_bridge.sinks`.
 
-    max_records: ClassVar[int]
-    """Most records it wants at once."""
-    max_bytes: ClassVar[int]
-    """Most bytes it wants at once; a single larger record still comes alone."""
+    A raised `ValueError` in its `__post_init__` is a problem of the configuration, told with its line.
+    """
+
+    @property
+    def max_records(self) -> int:
+        """Most records it wants at once; `batch.maxRecords` may want fewer."""
+        ...
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes it wants at once; a single larger record still comes alone."""
+        ...
+
+    @property
+    def overlap(self) -> Overlap:
+        """Which calls may be in flight at once."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many; 1 without overlap."""
+        ...
 
     async def __aenter__(self) -> Self:
         """Acquire what the destination needs; may raise `Unavailable`."""
@@ -107,10 +182,23 @@ class Sink(Protocol):
         """Release everything, also when cancelled."""
         ...
 
-    async def open(self, resume: Resume | None) -> Resume | None:
-        """Return where to go on: what was given, or what the destination knows better."""
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        """Return where to go on: what was given, or what the destination knows better.
+
+        The worker holds what the destination knows against the log: a place that this log never gave out
+        ends with exit code 3, or with a new snapshot where `onStateLoss: resync` says so.
+        """
         ...
 
     async def deliver(self, batch: Delivery) -> None:
         """Return when the destination owns every record. Cancellation may leave the batch half-taken."""
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A sink that can tell, for `kube-bridge check`, what would keep it from working."""
+
+    async def problems(self, context: Context) -> Sequence[str]:
+        """What is wrong now, each in one sentence that says what to do. Changes nothing anywhere."""
         ...

@@ -11,10 +11,11 @@ from trio.lowlevel import ParkingLot
 
 from bridge.changes.change import Batch
 from bridge.changes.envelope import Bridge, Format
-from bridge.delivery.handout import HandOut, Portion, Selection
+from bridge.changes.record import Record
+from bridge.delivery.handout import HandOut, Selection
 from bridge.delivery.ledger import Ledger
 from bridge.delivery.pacing import Backoff, Retry
-from bridge.delivery.sink import Rejected, Resume, Sink, Unavailable
+from bridge.delivery.sink import Context, Delivery, Rejected, Resume, Sink, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.errors import BridgeError
 from bridge.faults import crash_point
@@ -102,7 +103,12 @@ class Worker:
         # An earlier process may have delivered everything that was in the log when this one began.
         self._replay_through = reader.end()
         self._hand_out = HandOut(
-            plan.bridge, plan.selection, plan.form, max_records=sink.max_records, max_bytes=sink.max_bytes
+            plan.name,
+            plan.bridge,
+            plan.selection,
+            plan.form,
+            max_records=sink.max_records,
+            max_bytes=sink.max_bytes,
         )
         # What is read becomes larger by its envelopes: half fills one delivery without a small rest behind.
         self._read_bytes = sink.max_bytes // 2
@@ -161,26 +167,26 @@ class Worker:
     async def _session(self) -> None:
         async with self._sink as sink:
             position = self._ledger.rewind()
+            context = Context(self._plan.name, self._plan.bridge.cluster, self._plan.bridge.cluster_uid)
             log_id, incarnation = self._resume.log_id, self._resume.incarnation
-            known = await sink.open(Resume(log_id, incarnation, position))
-            if known is not None and known.position > position:
+            known = await sink.open(Resume(log_id, incarnation, position), context)
+            if known.position > position:
                 self._ledger.pass_over(known.position)
                 self._acknowledge()
             self.stats.state, self.stats.reason = SinkState.DELIVERING, ""
             while True:
                 after = self._ledger.reached
                 batches = await self._reader.read(after, self._read_bytes)
-                for portion in self._hand_out.portions(batches, after, self._replay_through):
-                    await self._deliver(sink, portion)
+                for delivery in self._hand_out.deliveries(batches, after, self._replay_through):
+                    await self._deliver(sink, delivery)
                 self.stats.filtered = self._hand_out.filtered
                 await trio.lowlevel.checkpoint()  # a reader that always has more must not starve the others
 
-    async def _deliver(self, sink: Sink, portion: Portion) -> None:
-        delivery = portion.delivery
-        if delivery.values:
+    async def _deliver(self, sink: Sink, delivery: Delivery) -> None:
+        if delivery.records:
             self._ledger.take(delivery.last_position)
-            seconds = await self._insist(sink, portion)
-            self.stats.delivered(len(delivery.values), delivery.size, seconds)
+            seconds = await self._insist(sink, delivery)
+            self.stats.delivered(len(delivery.records), delivery.size, seconds)
             if self._backoff.attempts:
                 self._recovered()
             self._ledger.settle(delivery.last_position)
@@ -188,16 +194,16 @@ class Worker:
             self._ledger.pass_over(delivery.last_position)
         self._acknowledge()
 
-    async def _insist(self, sink: Sink, portion: Portion) -> float:
-        """Try until the sink owns the portion; how many seconds the try took that succeeded."""
+    async def _insist(self, sink: Sink, delivery: Delivery) -> float:
+        """Try until the sink owns all of it; how many seconds the try took that succeeded."""
         while True:
             begun = trio.current_time()
             try:
-                await sink.deliver(portion.delivery)
+                await sink.deliver(delivery)
             except Unavailable as error:
                 await self._pause(error, "unavailable", error.retry_after)
             except Rejected as error:
-                self._halt(error, portion)
+                self._halt(error, delivery.records)
                 raise _Halted from error
             else:
                 return trio.current_time() - begun
@@ -211,25 +217,23 @@ class Worker:
         crash_point("sink.acknowledged")
         self._moved.unpark_all()
 
-    def _halt(self, error: Rejected, portion: Portion) -> None:
+    def _halt(self, error: Rejected, records: Sequence[Record]) -> None:
         """Keep the cursor before the first record that was refused; those before it are owned."""
         refused = min(error.reasons, default=0)
         self._ledger.rewind()
         if refused:
-            self._ledger.pass_over(portion.positions[refused] - 1)
+            self._ledger.pass_over(records[refused].position - 1)
             self._acknowledge()
         stats = self.stats
         stats.rejected += max(len(error.reasons), 1)
         stats.state = SinkState.HALTED
         examples = "; ".join(sorted(set(error.reasons.values()))[:_REASONS_LOGGED])
-        stats.reason = (
-            f"{len(error.reasons)} of {len(portion.positions)} records were refused for good: {examples}"
-        )
+        stats.reason = f"{len(error.reasons)} of {len(records)} records were refused for good: {examples}"
         self._logger(
             "error",
             "sink halted: records were refused for good; the others go on, a restart tries again",
             sink=self._plan.name,
-            position=portion.positions[refused],
+            position=records[refused].position,
             reason=stats.reason,
         )
 

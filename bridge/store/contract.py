@@ -9,9 +9,25 @@ from typing import Protocol
 import msgspec
 
 from bridge.changes.change import Batch, Change, Cursor, StreamInfo
+from bridge.changes.deadletter import DeadLetter
 from bridge.changes.reconcile import Inventory
+from bridge.errors import BridgeError
 
-__all__ = ["Log", "LogIdentity", "LogStats", "WatchState", "Work"]
+__all__ = [
+    "Backlogs",
+    "Dropped",
+    "Lag",
+    "Letters",
+    "LettersFull",
+    "Log",
+    "LogIdentity",
+    "LogStats",
+    "Redriven",
+    "SnapshotRequest",
+    "Snapshots",
+    "WatchState",
+    "Work",
+]
 
 Work = Callable[[Inventory], Sequence[Change]]
 """Turns what was read into changes, against the inventory as it is at that place in the log.
@@ -162,4 +178,132 @@ class Log(Protocol):
 
     async def aclose(self) -> None:
         """Commit what was accepted, acknowledge cursors durably, release the lock."""
+        ...
+
+
+class LettersFull(BridgeError):
+    """There is no room for another dead letter: the sink parks, its cursor stays before the record."""
+
+
+class Redriven(msgspec.Struct, frozen=True):
+    """What a redrive did.
+
+    Attributes:
+        redriven: letters that stand in the log again, addressed to their sink.
+        superseded: letters left alone, because something newer is known of their object.
+    """
+
+    redriven: int
+    superseded: int
+
+
+class Letters(Protocol):
+    """Dead letters, kept within `state.maxBytes`. Part of `Log`; all calls raise as `append` does."""
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep them; durable on return.
+
+        Raises:
+            LettersFull: none was kept.
+        """
+        ...
+
+    async def dead_letters(self, sink: str | None, after: int, limit: int) -> Sequence[DeadLetter]:
+        """At most `limit` letters with a number greater than `after`, in order; of one sink or of all."""
+        ...
+
+    async def purge(self, sink: str | None, numbers: Collection[int] | None) -> int:
+        """Forget letters (None for all of the sink, or of all sinks); returns how many."""
+        ...
+
+    async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+        """Put letters into the log again, oldest first, addressed to their sink and with their old ids.
+
+        One transaction takes them out of the dead letters and appends them. Without `force` a letter whose
+        object is known at another uid or a newer revision (or, unless it tells of a deletion, is gone) is
+        left alone: an older state must not be put over a newer one.
+        """
+        ...
+
+    def letter_counts(self) -> Mapping[str, int]:
+        """Dead letters kept, by sink; cheap enough for every scrape."""
+        ...
+
+
+class SnapshotRequest(msgspec.Struct, frozen=True):
+    """A snapshot that one sink is owed by one watch; kept until the snapshot is in the log.
+
+    Attributes:
+        sink: to whom it is addressed.
+        stream: of what.
+        scope: the namespace of the watch, "" for all.
+        cause: why (`Cause`): requested, backlogFull, stateLost, or firstStart for a new sink.
+        id: the snapshot's id, part of the ids of its records.
+    """
+
+    sink: str
+    stream: str
+    scope: str
+    cause: str
+    id: str
+
+
+class Snapshots(Protocol):
+    """Snapshots that are owed. Part of `Log`; `append(..., fulfils=[...])` removes them."""
+
+    async def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
+        """Remember; durable on return. One for the same sink, stream and scope replaces an older one."""
+        ...
+
+    async def snapshot_requests(self) -> Sequence[SnapshotRequest]:
+        """Those that no snapshot has fulfilled yet."""
+        ...
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """What the log keeps behind a position.
+
+    Attributes:
+        records: of all streams and audiences.
+        bytes: as packed in the file.
+        oldest: when the first of them was read, microseconds since the Unix epoch; 0 when there is none.
+    """
+
+    records: int
+    bytes: int
+    oldest: int
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """What `drop_backlog` did, per stream.
+
+    Attributes:
+        records: dropped, by stream.
+        deletions: of those, deletions whose identities stand in the log again, addressed to the sink.
+        end: the sink's position now.
+    """
+
+    records: Mapping[str, int]
+    deletions: Mapping[str, int]
+    end: int
+
+
+class Backlogs(Protocol):
+    """Sinks that lag. Part of `Log`."""
+
+    def lag(self, position: int) -> Lag:
+        """What is kept behind a position; cheap enough for every scrape."""
+        ...
+
+    async def drop_backlog(self, sink: str, streams: Collection[str] | None) -> Dropped:
+        """Move a sink to the end of the log, but for the identities of the deletions that it did not get.
+
+        One transaction moves the cursor and appends, addressed to the sink and for each stream it selects
+        (None for all), a RESYNC begin (cause backlogFull, with the counts) and those deletions, without
+        bodies (`partial`). Works also while the log is full. The worker must read on from `end`.
+        """
+        ...
+
+    async def release_sink(self, name: str) -> None:
+        """The sink is parked: it holds back nothing from now on; its cursor stays as detached."""
         ...

@@ -183,9 +183,9 @@ def test_times_of_one_renderer_may_go_back_and_forth() -> None:
     renderer = Renderer(BRIDGE, PODS)
     times = [0, 999_999, 1_000_000, 5, TIME, TIME + 1, TIME - 1_000_000]
     for time in times:
-        line = renderer.render(Change("ADDED", "watch", time, "ns", "n", "u", "1", 0, b"{}"))
-        assert line is not None
-        read = datetime.strptime(json.loads(line)["time"], "%Y-%m-%dT%H:%M:%S.%f%z")
+        record = renderer.render(Change("ADDED", "watch", time, "ns", "n", "u", "1", 0, b"{}"), 1)
+        assert record is not None
+        read = datetime.strptime(json.loads(record.value)["time"], "%Y-%m-%dT%H:%M:%S.%f%z")
         assert read == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
 
 

@@ -8,7 +8,8 @@ import trio
 
 from bridge.changes.change import Batch, Change, StreamInfo
 from bridge.changes.envelope import Bridge
-from bridge.delivery.sink import Delivery, Resume
+from bridge.changes.record import Record
+from bridge.delivery.sink import Context, Delivery, Overlap, Resume
 
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
@@ -20,6 +21,12 @@ def change(number: int, type_: str = "MODIFIED", size: int = 0) -> Change:
     body = b'{"n":%d,"pad":"%b"}' % (number, b"x" * size)
     extra = {"id": str(number), "phase": "begin"} if type_ == "RESYNC" else None
     return Change(type_, "watch", number, "ns", f"n{number}", f"u{number}", str(number), 0, body, extra)
+
+
+def records(*values: bytes) -> list[Record]:
+    """Records with these values and nothing else that matters."""
+    nothing = change(0)
+    return [Record(0, value, "", "", "", nothing, PODS) for value in values]
 
 
 class MemoryLog:
@@ -75,13 +82,15 @@ class ScriptedSink:
 
     max_records: ClassVar[int] = 10
     max_bytes: ClassVar[int] = 10_000
+    overlap: ClassVar[Overlap] = Overlap.NONE
+    concurrency: ClassVar[int] = 1
 
     def __init__(self, script: Iterable[Step] = (), enter: Iterable[BaseException] = ()) -> None:
         self.script = list(script)
         self.enter = list(enter)
         self.owned: list[Delivery] = []
         self.seen: list[Delivery] = []
-        self.opened: list[Resume | None] = []
+        self.opened: list[Resume] = []
         self.closed = 0
         self.gate: trio.Event | None = None
         self.resumes_at: Resume | None = None
@@ -100,7 +109,8 @@ class ScriptedSink:
     ) -> None:
         self.closed += 1
 
-    async def open(self, resume: Resume | None) -> Resume | None:
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        assert context.cluster_uid == BRIDGE.cluster_uid
         self.opened.append(resume)
         return self.resumes_at or resume
 
@@ -119,4 +129,4 @@ class ScriptedSink:
 
     @property
     def values(self) -> list[bytes]:
-        return [value for batch in self.owned for value in batch.values]
+        return [record.value for batch in self.owned for record in batch.records]

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.changes.change import Batch, Change
 from bridge.changes.envelope import Format, Renderer
-from bridge.delivery.handout import HandOut, Portion, Selection
+from bridge.delivery.handout import HandOut, Selection
+from bridge.delivery.sink import Delivery
 from tests.delivery.fakes import BRIDGE, NODES, PODS, MemoryLog, change
 
 TYPES = ["ADDED", "MODIFIED", "DELETED", "RESYNC"]
@@ -22,17 +24,21 @@ def hand_out(
     records: int = 1000,
     size: int = 1 << 20,
 ) -> HandOut:
-    return HandOut(BRIDGE, selection or Selection(), form, max_records=records, max_bytes=size)
+    return HandOut("out", BRIDGE, selection or Selection(), form, max_records=records, max_bytes=size)
 
 
-def portions(
+def deliveries(
     out: HandOut, batches: Sequence[Batch], replay_through: int = 0, after: int = 0
-) -> list[Portion]:
-    return list(out.portions(batches, after, replay_through))
+) -> list[Delivery]:
+    return list(out.deliveries(batches, after, replay_through))
 
 
-def names(found: Sequence[Portion]) -> list[str]:
-    return [json.loads(value).get("name", "-") for portion in found for value in portion.delivery.values]
+def told(found: Sequence[Delivery], member: str) -> list[str]:
+    return [json.loads(record.value).get(member, "-") for one in found for record in one.records]
+
+
+def names(found: Sequence[Delivery]) -> list[str]:
+    return told(found, "name")
 
 
 BATCHES = st.lists(
@@ -46,7 +52,7 @@ BATCHES = st.lists(
 
 
 @given(BATCHES, st.integers(1, 4), st.integers(1, 900), st.sampled_from(list(Format)), st.integers(0, 20))
-def test_portions_hold_every_wanted_record_once_in_order_within_the_limits(
+def test_deliveries_hold_every_wanted_record_once_in_order_within_the_limits(
     shape: list[tuple[object, list[tuple[str, int]], int]],
     records: int,
     size: int,
@@ -65,24 +71,23 @@ def test_portions_hold_every_wanted_record_once_in_order_within_the_limits(
         renderer = Renderer(BRIDGE, stream, form)
         if stream is PODS:
             for position, item in enumerate(changes, batch.position):
-                value = renderer.render(item)
-                if item.type != "ADDED" and value is not None:
-                    wanted.append((position, value, renderer.key(item)))
+                record = renderer.render(item, position)
+                if item.type != "ADDED" and record is not None:
+                    wanted.append(record)
     out = hand_out(
         Selection(streams={"pods"}, types={"MODIFIED", "DELETED"}), form, records=records, size=size
     )
-    found = portions(out, log.batches, replay_through)
-    got = [item for p in found for item in zip(p.positions, p.delivery.values, p.delivery.keys, strict=True)]
-    assert got == wanted
+    found = deliveries(out, log.batches, replay_through)
+    assert [record for delivery in found for record in delivery.records] == wanted
     assert out.filtered == total - len(wanted)
-    for portion in found:
-        delivery = portion.delivery
-        assert delivery.size == sum(map(len, delivery.values))
-        assert len(delivery.values) <= records
-        assert delivery.size <= size or len(delivery.values) == 1
-        assert all(position <= delivery.last_position for position in portion.positions)
-        assert delivery.replay == any(position <= replay_through for position in portion.positions)
-    reached = [portion.delivery.last_position for portion in found]
+    for delivery in found:
+        assert delivery.size == sum(len(record.value) for record in delivery.records)
+        assert len(delivery.records) <= records
+        assert delivery.size <= size or len(delivery.records) == 1
+        positions = [record.position for record in delivery.records]
+        assert all(position <= delivery.last_position for position in positions)
+        assert delivery.replay == any(position <= replay_through for position in positions)
+    reached = [delivery.last_position for delivery in found]
     assert reached == sorted(set(reached))
     assert (reached[-1] if reached else 0) == log.end()
 
@@ -91,23 +96,23 @@ def test_both_the_stream_and_the_sink_must_want_a_type() -> None:
     log = MemoryLog()
     log.append([change(n, type_) for n, type_ in enumerate(TYPES)])
     selection = Selection(types={"ADDED", "DELETED"}, stream_types={"pods": {"DELETED", "MODIFIED"}})
-    found = portions(hand_out(selection), log.batches)
-    assert [json.loads(v)["type"] for p in found for v in p.delivery.values] == ["DELETED", "RESYNC"]
+    found = deliveries(hand_out(selection), log.batches)
+    assert told(found, "type") == ["DELETED", "RESYNC"]
 
 
 @pytest.mark.parametrize("types", [None, set[str](), {"ADDED"}])
 def test_no_filter_of_types_hides_a_gap(types: set[str] | None) -> None:
     log = MemoryLog()
     log.append([change(1, "RESYNC")])
-    found = portions(hand_out(Selection(types=types)), log.batches)
-    assert [json.loads(v)["type"] for p in found for v in p.delivery.values] == ["RESYNC"]
+    found = deliveries(hand_out(Selection(types=types)), log.batches)
+    assert told(found, "type") == ["RESYNC"]
 
 
 def test_nothing_is_rendered_before_it_is_asked_for() -> None:
     log = MemoryLog()
     log.append([change(1), change(2, size=500), change(3, "RESYNC")])
     broken = log.append([Change("RESYNC", "resync", 0, "", "", "", "", 0, b"", None)])
-    iterator = hand_out(size=300).portions(log.batches, 0, 0)
+    iterator = hand_out(size=300).deliveries(log.batches, 0, 0)
     assert names([next(iterator)]) == ["n1"]
     assert broken.position == 4
 
@@ -115,9 +120,19 @@ def test_nothing_is_rendered_before_it_is_asked_for() -> None:
 def test_a_sink_that_wants_nothing_of_it_still_learns_how_far_it_is() -> None:
     log = MemoryLog()
     log.append([change(1), change(2)], NODES)
-    (portion,) = portions(hand_out(Selection(streams={"pods"})), log.batches)
-    assert portion.delivery.values == []
-    assert portion.delivery.last_position == 2
+    (delivery,) = deliveries(hand_out(Selection(streams={"pods"})), log.batches)
+    assert delivery.records == []
+    assert delivery.last_position == 2
+
+
+def test_what_is_addressed_to_one_sink_is_handed_to_no_other() -> None:
+    log = MemoryLog()
+    for audience in ("", "out", "another"):
+        batch = log.append([change(len(log.batches))])
+        log.batches[-1] = msgspec.structs.replace(batch, audience=audience)
+    out = hand_out()
+    assert names(deliveries(out, log.batches)) == ["n0", "n1"]
+    assert out.filtered == 1
 
 
 @given(st.integers(0, 8))
@@ -126,6 +141,6 @@ def test_a_cursor_within_a_batch_hands_out_what_is_behind_it(after: int) -> None
     log.append([change(n) for n in range(1, 6)])
     log.append([change(n) for n in range(6, 9)])
     ahead = [batch for batch in log.batches if batch.last_position > after]
-    found = portions(hand_out(), ahead, after=after)
+    found = deliveries(hand_out(), ahead, after=after)
     assert names(found) == [f"n{n}" for n in range(after + 1, 9)]
-    assert [position for p in found for position in p.positions] == list(range(after + 1, 9))
+    assert [record.position for one in found for record in one.records] == list(range(after + 1, 9))

@@ -60,7 +60,7 @@ async def test_records_arrive_in_order_and_the_cursor_follows() -> None:
         log.append([change(25)], gap=100)
         await wait_all_tasks_blocked()
     assert numbers(sink) == list(range(26))
-    assert [len(batch.values) for batch in sink.owned] == [10, 10, 5, 1]
+    assert [len(batch.records) for batch in sink.owned] == [10, 10, 5, 1]
     assert log.acknowledged == [("out", 10), ("out", 20), ("out", 25), ("out", 126)]
     assert (one.stats.records, one.stats.batches, one.stats.position) == (26, 4, 126)
     assert one.stats.bytes == sum(map(len, sink.values))
@@ -192,7 +192,7 @@ async def test_an_unexpected_error_restarts_the_sink_from_its_cursor_and_is_repo
         assert await one.drain(autojump_clock.current_time() + 100)
     assert numbers(sink) == list(range(15))
     assert one.stats.retries == {"error": 3}
-    assert [resume.position for resume in sink.opened if resume] == [0, 10, 10, 10]
+    assert [resume.position for resume in sink.opened] == [0, 10, 10, 10]
     assert sink.closed == 4
     assert [level for level, _, _ in said] == ["error", "info"], "when it begins, and when it ends"
     assert said[0][2]["error"] == "OSError(5, 'disk')"
@@ -332,7 +332,7 @@ def test_through_any_faults_each_record_is_owned_and_a_replay_repeats_a_suffix_o
     trio.run(scenario, clock=MockClock(autojump_threshold=0))
     assert numbers(sink) == list(range(sum(sizes))), "what was acknowledged is never sent again"
     for batch in sink.seen:
-        delivered += [json.loads(value)["object"]["n"] for value in batch.values]
+        delivered += [json.loads(record.value)["object"]["n"] for record in batch.records]
     newest = -1
     for number in delivered:
         assert number <= newest + 1, "nothing is skipped"

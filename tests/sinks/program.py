@@ -31,7 +31,8 @@ def record(number: int, pad: int) -> Change:
 
 def expected(count: int, pad: int) -> bytes:
     renderer = Renderer(BRIDGE, PODS)
-    lines = [renderer.render(record(number, pad)) or b"" for number in range(1, count + 1)]
+    found = [renderer.render(record(number, pad), number) for number in range(1, count + 1)]
+    lines = [rendered.value for rendered in found if rendered is not None]
     return b"\n".join((*lines, b""))
 
 

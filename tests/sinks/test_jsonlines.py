@@ -13,10 +13,11 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.delivery.sink import Delivery, Resume, Sink, Unavailable
+from bridge.delivery.sink import Checked, Context, Delivery, Resume, Sink, Unavailable
 from bridge.errors import InvariantError
 from sinks import jsonlines
 from sinks.jsonlines import JsonLines
+from tests.delivery.fakes import records
 
 
 def lines(*numbers: int) -> list[bytes]:
@@ -24,7 +25,7 @@ def lines(*numbers: int) -> list[bytes]:
 
 
 def delivery(values: Sequence[bytes], *, replay: bool = False) -> Delivery:
-    return Delivery(0, values, [""] * len(values), sum(map(len, values)), replay)
+    return Delivery(0, records(*values), sum(map(len, values)), replay)
 
 
 async def deliver(sink: JsonLines, *batches: Sequence[bytes], replay: bool = False) -> None:
@@ -60,13 +61,14 @@ def path(tmp_path: Path) -> Path:
 
 def test_it_is_a_sink_and_shows_its_options_only() -> None:
     assert isinstance(JsonLines("x"), Sink)
+    assert isinstance(JsonLines("x"), Checked)
     assert repr(JsonLines("x")) == "JsonLines(path='x')"
     assert JsonLines("x") == JsonLines("x")
 
 
 async def test_what_is_delivered_is_in_the_file_when_deliver_returns(path: Path) -> None:
     async with JsonLines(str(path)) as sink:
-        assert await sink.open(Resume("log", 1, 5)) == Resume("log", 1, 5)
+        assert await sink.open(Resume("log", 1, 5), Context("out", "c", "uid")) == Resume("log", 1, 5)
         await sink.deliver(delivery(lines(1, 2)))
         assert got(path) == text(lines(1, 2))
         await sink.deliver(delivery(lines(3)))
@@ -240,6 +242,7 @@ LIMITED = """
 import resource, sys, trio
 from bridge.delivery.sink import Delivery, Unavailable
 from sinks.jsonlines import JsonLines
+from tests.delivery.fakes import records
 limit, path = int(sys.argv[1]), sys.argv[2]
 async def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -247,7 +250,7 @@ async def main():
     async with JsonLines(path) as sink:
         for n in range(50):
             try:
-                await sink.deliver(Delivery(n, [b'{"type":"%d' % n + b"x" * 200 + b'"}'] * 3, [""] * 3, 0))
+                await sink.deliver(Delivery(n, records(*[b'{"type":"%d' % n + b"x" * 200 + b'"}'] * 3), 0))
                 taken += 1
             except Unavailable as error:
                 refused += 1

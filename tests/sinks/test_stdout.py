@@ -61,10 +61,11 @@ BLOCKED = """
 import trio
 from bridge.delivery.sink import Delivery
 from sinks.jsonlines import JsonLines
+from tests.delivery.fakes import records
 async def main():
     async with JsonLines("-") as sink:
         with trio.move_on_after(0.2) as scope:
-            await sink.deliver(Delivery(1, [b"x" * 1_000_000], [""], 1_000_000))
+            await sink.deliver(Delivery(1, records(b"x" * 1_000_000), 1_000_000))
     assert scope.cancelled_caught
 trio.run(main)
 """
