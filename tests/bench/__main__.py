@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.delivery import flat, kafka, lagging, latency, webhook
 from tests.bench.moments import memory, restart, start
 from tests.bench.speed import pace, speed
 from tests.bench.stage import Stage
@@ -47,12 +48,42 @@ def _restart(stage: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noq
     return restart(stage, rounds=rounds or (1 if quick else 5), say=_say)
 
 
+def _kafka(stage: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noqa: FBT001
+    records = 2000 if quick else 100_000
+    return kafka(stage, records=records, rounds=rounds or (1 if quick else 3), say=_say)
+
+
+def _webhook(stage: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noqa: FBT001
+    records = 500 if quick else 10_000
+    return webhook(stage, records=records, rounds=rounds or (1 if quick else 3), say=_say)
+
+
+def _latency(stage: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noqa: FBT001
+    records = 1000 if quick else 20_000
+    return latency(stage, records=records, rounds=rounds or (1 if quick else 3), say=_say)
+
+
+def _lagging(stage: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noqa: FBT001
+    events = 2000 if quick else 30_000
+    return lagging(stage, pods=1000, events=events, rounds=rounds or (1 if quick else 4), say=_say)
+
+
+def _flat(stage: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noqa: FBT001
+    del rounds
+    return flat(stage, records=20_000 if quick else 10_000_000, say=_say)
+
+
 FIGURES: dict[str, Figure] = {
     "speed": _speed,
     "pace": _pace,
     "memory": _memory,
     "start": _start,
     "restart": _restart,
+    "kafka": _kafka,
+    "webhook": _webhook,
+    "latency": _latency,
+    "lagging": _lagging,
+    "flat": _flat,
 }
 
 

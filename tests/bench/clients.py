@@ -8,10 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tests.bench.programs import PATIENCE, NotMeasured, Program, handed_on_bytes
 from tests.bench.stage import Server, bridge, tool
@@ -180,7 +180,9 @@ def watch(server: Server) -> contextlib.AbstractContextManager[Client]:
     return piped(server, watch_command(server, "--watch-only"))
 
 
-def run_command(server: Server, folder: Path, output: Path, initial: str) -> list[str]:
+def run_command(
+    server: Server, folder: Path, output: Path, initial: str, more_sinks: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
     """Writes the configuration of a service with state in `folder`, and returns its command line."""
     config = folder / "config.yaml"
     config.write_text(
@@ -190,7 +192,7 @@ def run_command(server: Server, folder: Path, output: Path, initial: str) -> lis
                 "cluster": {"name": "bench", "kubeconfig": str(server.kubeconfig())},
                 "state": {"path": str(folder / "state")},
                 "streams": [{"name": "pods", "apiVersion": "v1", "kind": "Pod", "initial": initial}],
-                "sinks": [{"name": "out", "type": "jsonlines", "path": str(output)}],
+                "sinks": [{"name": "out", "type": "jsonlines", "path": str(output)}, *more_sinks],
                 "http": {"listen": "127.0.0.1:0"},
             }
         )
@@ -199,12 +201,14 @@ def run_command(server: Server, folder: Path, output: Path, initial: str) -> lis
 
 
 @contextlib.contextmanager
-def bridge_run(server: Server, initial: str = "skip") -> Iterator[BridgeRun]:
-    """``kube-bridge run`` into a file, durably."""
+def bridge_run(
+    server: Server, initial: str = "skip", more_sinks: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[BridgeRun]:
+    """``kube-bridge run`` into a file, durably, and into `more_sinks`."""
     stage = server.stage
     folder = stage.fresh("run")
     output = folder / "out.jsonl"
-    command = run_command(server, folder, output, initial)
+    command = run_command(server, folder, output, initial, more_sinks)
     with Program(command, folder / "client.log", stage.environment, stage.client_core) as program:
         yield BridgeRun(program, output, server.events)
     stage.discard(folder)
