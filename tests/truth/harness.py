@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bridge.faults import POINTS
 from tests.components.cluster import Cluster
@@ -19,7 +19,7 @@ from tests.components.process import eventually
 from tests.truth.load import CRD, GROUP, RESOURCES, Loader
 from tests.truth.oracle import Fact, Judgement, facts_of_lines, ids_of_lines, judge
 
-__all__ = ["Bridge", "Report", "history_of", "prepare", "run"]
+__all__ = ["NAMESPACES", "Bridge", "Report", "history_of", "loading", "prepare", "run"]
 
 NAMESPACES = ("truth-a", "truth-b")
 _STREAMS = {
@@ -48,7 +48,7 @@ class Report:
 class Bridge:
     """`kube-bridge run` as a process, with its configuration, state and output in one folder."""
 
-    def __init__(self, folder: Path, cluster: Cluster) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, more_sinks: Sequence[Mapping[str, Any]] = ()) -> None:
         self.folder = folder
         self.out = folder / "out.jsonl"
         self.log = folder / "bridge.log"
@@ -64,7 +64,7 @@ class Bridge:
             "cluster": {"name": "truth", "kubeconfig": str(kubeconfig), "qps": 200, "burst": 400},
             "state": {"path": str(folder / "state"), "maxBytes": "64Mi"},
             "streams": streams,
-            "sinks": [{"name": "out", "type": "jsonlines", "path": str(self.out)}],
+            "sinks": [{"name": "out", "type": "jsonlines", "path": str(self.out)}, *more_sinks],
         }
         self.config.write_text(json.dumps(config))
 
@@ -153,7 +153,7 @@ def history_of(cluster: Cluster, since: int) -> list[Fact]:
 
 
 @contextmanager
-def _loading(loader: Loader) -> Iterator[None]:
+def loading(loader: Loader) -> Iterator[None]:
     loader.start()
     try:
         yield
@@ -187,7 +187,7 @@ def run(
     plan = [f"{point}:{rng.randint(1, 12)}" for point in points]
     plan += [""] * max(0, kills - len(plan))
     rng.shuffle(plan)
-    with _loading(loader):
+    with loading(loader):
         time.sleep(rng.uniform(0.5, 1.5))
         bridge.kill()
         report.kills["random"] = 1
