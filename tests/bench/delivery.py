@@ -248,10 +248,11 @@ def _against(contest: _Contest, ours: Sequence[_Took] | str, base: Sequence[_Too
 
 @contextmanager
 def _broker(stage: Stage) -> Iterator[str]:
-    folder = stage.fresh("kafka")
-    with Kafka(folder) as broker:
-        yield broker.bootstrap
-    stage.discard(folder)
+    with Kafka() as kafka:
+        if stage.server_core is not None:
+            for task in Path(f"/proc/{kafka.broker.pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), {stage.server_core})
+        yield kafka.broker.bootstrap
 
 
 @contextmanager

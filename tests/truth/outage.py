@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tests.components.cluster import Cluster
-from tests.components.kafka import Kafka
+from tests.components.kafka import Broker
 from tests.components.process import eventually
 from tests.truth.harness import NAMESPACES, Bridge, history_of, loading, prepare
 from tests.truth.load import RESOURCES, Loader
@@ -23,6 +23,7 @@ __all__ = ["Outage", "OutageReport", "Outages"]
 
 Meanwhile = Literal["nothing", "SIGKILL", "SIGTERM"]
 _DRAIN_SECONDS: Final = 30
+_ALL: Final = 10_000_000
 _TOPICS: Final = {
     "configmaps": "k8s.truth.configmaps",
     "secrets": "k8s.truth.secrets",
@@ -69,21 +70,23 @@ class Outages:
 
     Args:
         cluster: of the test's own.
-        kafka: of the test's own; it is stopped and started.
+        broker: of the test's own; it is stopped and started.
         folder: for state and logs.
         sink: further keys of the Kafka sink, which has its defaults else.
     """
 
     def __init__(
-        self, cluster: Cluster, kafka: Kafka, folder: Path, sink: Mapping[str, Any] | None = None
+        self, cluster: Cluster, broker: Broker, folder: Path, sink: Mapping[str, Any] | None = None
     ) -> None:
         self._cluster = cluster
-        self._kafka = kafka
+        self._broker = broker
         prepare(cluster)
         for topic in _TOPICS.values():
-            kafka.create_topic(topic, partitions=3, config=_COMPACTING)
+            config = [word for item in _COMPACTING.items() for word in ("--config", "=".join(item))]
+            where = ("--bootstrap-server", broker.bootstrap, "--topic", topic, "--partitions", "3")
+            broker.tool("org.apache.kafka.tools.TopicCommand", "--create", *where, *config)
         options = {
-            "name": "events", "type": "kafka", "bootstrapServers": kafka.bootstrap,
+            "name": "events", "type": "kafka", "bootstrapServers": broker.bootstrap,
             "topic": "k8s.{cluster}.{resource}", "createTopics": {"partitions": 1, "replicationFactor": 1},
         }  # fmt: skip
         self._bridge = Bridge(folder, cluster, [options | dict(sink or {})])
@@ -97,14 +100,14 @@ class Outages:
         drained_in = None
         with loading(loader):
             time.sleep(3)
-            self._kafka.stop()
+            self._broker.stop()
             say(f"broker away; {loader.writes} writes")
             time.sleep(outage.seconds / 2)
             if outage.meanwhile != "nothing":
                 drained_in = self._hit(outage.meanwhile)
                 bridge.start()
             time.sleep(outage.seconds / 2)
-            self._kafka.start()
+            self._broker.start()
             say(f"broker back; {loader.writes} writes")
             time.sleep(3)
         if loader.errors:
@@ -130,7 +133,7 @@ class Outages:
         deadline, expected = time.monotonic() + 90, len(history)
         found: list[Message] = []
         while True:
-            found = [message for topic in _TOPICS.values() for message in self._kafka.read(topic)]
+            found = [message for topic in _TOPICS.values() for message in self._read(topic)]
             events = len({m.headers["id"] for m in found if m.value is not None})
             if events >= expected or time.monotonic() > deadline:
                 break
@@ -140,6 +143,13 @@ class Outages:
         return OutageReport(
             outage, writes, drained_in, judgement, compare_tables(table_of(found), self._objects())
         )
+
+    def _read(self, topic: str) -> list[Message]:
+        """All that a topic holds; three readers find the end by themselves, after some quiet."""
+        return [
+            Message(read.key, None if read.value is None else read.value.encode(), read.headers)
+            for read in self._broker.read(topic, _ALL)
+        ]
 
     def _objects(self) -> dict[str, Mapping[str, Any]]:
         """What exists, by the key that a record of it has; as `kubectl get -A -o json` shows it."""
