@@ -6,10 +6,10 @@ it never touches a sibling. Broken invariants and a log that cannot commit end t
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from bridge.changes.change import Cause, Event, StreamInfo
@@ -45,8 +45,7 @@ class Notice(Protocol):
         """`reason` is one sentence, "" when all is well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(msgspec.Struct, frozen=True):
     """What all streams of one bridge share.
 
     Attributes:
@@ -66,8 +65,7 @@ class Cluster:
     notice: Notice
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPlan:
+class StreamPlan(msgspec.Struct, frozen=True):
     """A configured stream, resolved against what the server offers.
 
     Attributes:
