@@ -7,6 +7,7 @@ undelivered records; 2 usage or configuration; 3 a person must decide; 130 `watc
 import argparse
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -118,7 +119,7 @@ def _watch_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "resources", metavar="RESOURCE[,RESOURCE]", help="as kubectl names them: pods, deploy, crd.group"
     )
     where = watch.add_mutually_exclusive_group()
-    where.add_argument("-n", "--namespace", metavar="NS", help="default: the context's")
+    where.add_argument("-n", "--namespace", metavar="NS", type=_namespace, help="default: the context's")
     where.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace")
     watch.add_argument("-l", "--selector", metavar="SEL", default="", help="label selector")
     watch.add_argument("--field-selector", metavar="SEL", default="", help="such as status.phase!=Succeeded")
@@ -163,6 +164,15 @@ def _connection_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--insecure-skip-tls-verify", action="store_true", help="do not verify the server (warns)"
     )
+
+
+def _namespace(text: str) -> str:
+    # A server answers a name that cannot exist with an empty list, and so with silence.
+    if text and not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be a namespace: that is lower-case letters, digits and '-', 63 at most"
+        )
+    return text
 
 
 def _positive(text: str) -> float:
