@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Never
 
 from tests.components.build import CURRENT, OLD, BuildFailed, ComponentUnavailable, build_all
 from tests.components.cluster import Cluster, ComponentFailed
+from tests.components.maven import kafka_jars
 from tests.components.pin import pin
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def main() -> int:
         if options.command == "build":
             for path in build_all():
                 print(path)
+            print(kafka_jars())
         elif options.command == "pin":
             pin()
         else:

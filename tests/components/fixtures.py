@@ -1,4 +1,4 @@
-"""Fixtures with real clusters, by ``pytest_plugins = ["tests.components.fixtures"]``; lazy."""
+"""Fixtures with real clusters and brokers, by ``pytest_plugins = ["tests.components.fixtures"]``; lazy."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import contextlib
 import itertools
 import os
 import re
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import pytest
 
 from tests.components.build import OLD, ComponentUnavailable
 from tests.components.cluster import Cluster
+from tests.components.kafka import Broker, Kafka
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _numbers = itertools.count(1)
+Part = TypeVar("Part", Cluster, Kafka)
 
 
 class StartCluster(Protocol):
@@ -25,21 +27,29 @@ class StartCluster(Protocol):
     def __call__(self, **options: Any) -> Cluster: ...
 
 
+class StartKafka(Protocol):
+    """Starts a private broker that ends with the test; takes the broker's properties."""
+
+    def __call__(self, properties: Mapping[str, str] | None = None) -> Broker: ...
+
+
 @contextlib.contextmanager
-def _running(request: pytest.FixtureRequest, **options: Any) -> Iterator[Cluster]:
-    """A cluster for a fixture; where it cannot be had, the test is skipped, but fails in CI."""
+def _running(
+    request: pytest.FixtureRequest, kind: Callable[..., Part] = Cluster, **options: Any
+) -> Iterator[Part]:
+    """A cluster or broker for a fixture; where it cannot be had, the test is skipped, but fails in CI."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     failed_before = request.session.testsfailed
     try:
         # A first build takes minutes: its progress must be seen.
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-            cluster = Cluster(**options)
+            part = kind(**options)
     except ComponentUnavailable as missing:
         unavailable(missing)
-    with cluster:
-        yield cluster
+    with part:
+        yield part
         if request.session.testsfailed > failed_before:
-            cluster.keep_logs()
+            part.keep_logs()
 
 
 def unavailable(missing: ComponentUnavailable) -> NoReturn:
@@ -79,5 +89,23 @@ def start_cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
 
         def start(**options: Any) -> Cluster:
             return stack.enter_context(_running(request, **options))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """The shared broker: use topics of your own, do not restart or stop it."""
+    with _running(request, Kafka) as running:
+        yield running.broker
+
+
+@pytest.fixture
+def start_kafka(request: pytest.FixtureRequest) -> Iterator[StartKafka]:
+    """A factory of private brokers, for tests that stop, hurt or configure one; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(properties: Mapping[str, str] | None = None) -> Broker:
+            return stack.enter_context(_running(request, Kafka, properties=properties)).broker
 
         yield start

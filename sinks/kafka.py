@@ -1,0 +1,215 @@
+"""Kafka: each change a message of its object's key, so that a compacted topic equals the cluster.
+
+A record is owned when all replicas in sync have confirmed all of its messages. With `delivery: atLeastOnce`
+a replay after a crash repeats a suffix; with `transactional` the place in the log travels in the same
+transaction as the records (`kafka_transactions`), so a committed reader sees each of them once.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import trio
+
+from bridge.delivery.sink import Context, Delivery, Overlap, Resume
+from bridge.errors import InvariantError
+from bridge.secret import Secret
+from bridge.settings import about
+from sinks.kafka_messages import OnDelete, OnTooLarge
+from sinks.kafka_options import CreateTopics, Sasl, Tls, check_properties, check_sasl
+from sinks.kafka_topics import template_problem
+
+if TYPE_CHECKING:
+    from sinks.kafka_session import Session
+
+__all__ = ["Kafka"]
+
+
+class _Runtime:
+    """What an open sink holds beside its options."""
+
+    session: "Session | None" = None
+    nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """Sends each change to a topic.
+
+    What its `repr` shows says which destination it is; how it gets there (credentials, tuning) is left out,
+    so a changed password is not a new sink.
+    """
+
+    max_bytes: ClassVar[int] = 2 << 20
+
+    bootstrap_servers: str = field(
+        metadata=about("Brokers to ask first, each `host:port`, with commas.", example="broker:9092")
+    )
+    topic: str = field(
+        metadata=about(
+            "Where changes go. `{cluster}`, `{stream}`, `{resource}` (`pods`, `deployments.apps`), "
+            "`{group}`, `{kind}` and `{namespace}` are filled in.",
+            example='"k8s.{cluster}.{resource}"',
+        )
+    )
+    control_topic: str | None = field(
+        default=None,
+        metadata=about(
+            "Where RESYNC and POISON go; filled in as `topic`. Default: `<topic>.control`.",
+            example='"k8s.{cluster}.control"',
+        ),
+    )
+    delivery: Literal["atLeastOnce", "transactional"] = field(
+        default="atLeastOnce",
+        metadata=about("Whether our place in the log travels with the records.", example="transactional"),
+        repr=False,
+    )
+    on_delete: OnDelete = field(
+        default="event+tombstone",
+        metadata=about(
+            "What a deletion sends; a tombstone lets compaction remove the key.", example="tombstone"
+        ),
+        repr=False,
+    )
+    on_too_large: OnTooLarge = field(
+        default="deadLetter",
+        metadata=about("What happens to a record that no message can hold.", example="dropManagedFields"),
+        repr=False,
+    )
+    create_topics: CreateTopics | None = field(
+        default=None,
+        metadata=about(
+            "Makes topics that do not exist. Default: they must exist.", example="{partitions: 6}"
+        ),
+        repr=False,
+    )
+    tls: Tls | None = field(
+        default=None,
+        metadata=about("TLS to the brokers. Default: none.", example="{ca: /etc/kafka/ca.pem}"),
+        repr=False,
+    )
+    sasl: Sasl | None = field(
+        default=None,
+        metadata=about(
+            "Authentication. Default: none.",
+            example="{mechanism: SCRAM-SHA-512, username: kube-bridge, password: {env: KAFKA_PASSWORD}}",
+        ),
+        repr=False,
+    )
+    properties: Mapping[str, Secret] = field(
+        default_factory=dict,
+        metadata=about(
+            "Properties of the client by librdkafka's names; those that would break a promise are refused.",
+            example="{compression.type: lz4}",
+        ),
+        repr=False,
+    )
+    _runtime: _Runtime = field(init=False, repr=False, compare=False, default_factory=_Runtime)
+
+    def __post_init__(self) -> None:
+        """Look for what cannot work whatever the brokers say.
+
+        Raises:
+            ValueError: names the key and what to write.
+        """
+        if not self.bootstrap_servers.strip():
+            raise ValueError("`bootstrapServers` is empty; write the brokers, as `broker:9092`")
+        if "://" in self.bootstrap_servers:
+            raise ValueError("`bootstrapServers` has a URL; write `host:port`, and `tls` for TLS")
+        for template in (self.topic, self.control_topic):
+            problem = None if template is None else template_problem(template)
+            if problem is not None:
+                raise ValueError(problem)
+        control = self.control_topic or ""
+        if "{namespace}" in control or ("{namespace}" in self.topic and not control):
+            raise ValueError(
+                "RESYNC and POISON tell about all namespaces: write a `controlTopic` without {namespace}"
+            )
+        if self.tls is not None and (self.tls.certificate is None) != (self.tls.key is None):
+            raise ValueError("`tls` needs both `certificate` and `key`, or neither")
+        if self.sasl is not None:
+            check_sasl(self.sasl)
+        check_properties(self.properties)
+
+    @property
+    def transactional(self) -> bool:
+        """Whether our place in the log travels with the records."""
+        return self.delivery == "transactional"
+
+    @property
+    def max_records(self) -> int:
+        """More where each batch costs a transaction."""
+        return 5000 if self.transactional else 1000
+
+    @property
+    def overlap(self) -> Overlap:
+        """Batches follow each other without waiting, unless each is a transaction."""
+        return Overlap.NONE if self.transactional else Overlap.PIPELINE
+
+    @property
+    def concurrency(self) -> int:
+        """How many batches may be on their way."""
+        return 1 if self.transactional else 5
+
+    async def __aenter__(self) -> Self:
+        """Nothing is reached before `open`, which knows the names."""
+        from sinks.kafka_session import Session  # noqa: PLC0415 - the client costs 100 ms to import
+
+        nursery = trio.open_nursery()
+        self._runtime.session = Session(self, await nursery.__aenter__())
+        self._runtime.nursery = nursery
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give what is on its way a moment; abort an open transaction, so that no reader waits for it."""
+        runtime = self._runtime
+        session, nursery = runtime.session, runtime.nursery
+        runtime.session = runtime.nursery = None
+        try:
+            if session is not None:
+                await session.close()
+        finally:
+            if nursery is not None:
+                await nursery.__aexit__(kind, error, trace)
+
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        """Look at the topics, make those that are missing if so configured, and begin.
+
+        Returns:
+            What was given; a transactional sink returns the place that Kafka has.
+
+        Raises:
+            Unavailable: Kafka cannot be reached, or a topic or a right is missing; one sentence says which.
+            Stopped: a topic's name is illegal, or the client refuses its configuration.
+        """
+        return await self._session().open(resume, context)
+
+    async def deliver(self, batch: Delivery) -> None:
+        """Send the records; return when Kafka owns all of their messages.
+
+        Cancelled, records may still arrive; those that come again before `open` are not sent twice.
+
+        Raises:
+            Unavailable: from this batch on all must come again.
+            Rejected: no message can hold these; the others are owned.
+            Stopped: `onTooLarge: halt`, or another instance has taken over the transactional id.
+        """
+        await self._session().deliver(batch)
+
+    async def problems(self, context: Context) -> Sequence[str]:
+        """What keeps it from working: unreachable, topics, rights, compaction. Changes nothing."""
+        from sinks.kafka_session import problems  # noqa: PLC0415 - as above
+
+        return await problems(self, context)
+
+    def _session(self) -> "Session":
+        if self._runtime.session is None:
+            raise InvariantError("A Kafka sink was used while it was closed.")
+        return self._runtime.session

@@ -1,0 +1,344 @@
+"""One open Kafka sink: topics looked at, one client, records composed and handed to it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import trio
+from confluent_kafka import KafkaException
+
+from bridge.delivery.sink import Context, Delivery, Rejected, Resume, Stopped, Unavailable
+from bridge.errors import InvariantError
+from bridge.faults import crash_point
+from bridge.logs import log
+from bridge.secret import SecretError
+from sinks.kafka_admin import Broken, Findings, Preflight, Wanted
+from sinks.kafka_cursor import CursorStore
+from sinks.kafka_errors import Trouble, missing, shorten
+from sinks.kafka_link import Link, Parcel
+from sinks.kafka_messages import Composer, Refused
+from sinks.kafka_options import message_max_bytes, read_properties, security
+from sinks.kafka_topics import Topics, acl_lines, name_problem
+from sinks.kafka_transactions import Transactions
+from sinks.kafka_voice import Voice
+
+if TYPE_CHECKING:
+    from sinks.kafka import Kafka
+
+__all__ = ["Session", "problems"]
+
+T = TypeVar("T")
+_BATCH_BYTES: Final = 1_000_000
+_BATCH_OVERHEAD: Final = 512
+_FOREVER: Final = "2147483647"
+_TRANSACTION_MS: Final = "60000"
+
+
+class _Plan:
+    """What one sink means for Kafka, once its context is known: names, rights and the client's properties."""
+
+    def __init__(self, options: "Kafka", context: Context) -> None:
+        self.options = options
+        self.context = context
+        self.topics = Topics(options.topic, options.control_topic, context.cluster)
+        self.id = f"kube-bridge.{context.cluster}.{context.name}"
+        self.cursor_topic = f"{self.id}.cursor" if options.transactional else ""
+        self.tombstones = options.on_delete != "event"
+
+    def wanted(self, names: Sequence[str], control: Sequence[str]) -> Wanted:
+        return Wanted(names, control, self.cursor_topic, self.tombstones)
+
+    def wanted_first(self) -> Wanted:
+        """What can be named before the first record."""
+        return self.wanted(*self.topics.of(self.context.streams))
+
+    def acls(self, names: Sequence[str]) -> list[str]:
+        sasl = self.options.sasl
+        return acl_lines(
+            self.options.bootstrap_servers,
+            f"User:{sasl.username if sasl is not None and sasl.username else 'NAME'}",
+            [name for name in names if name != self.cursor_topic],
+            create=self.options.create_topics is not None,
+            transactional_id=self.id if self.options.transactional else "",
+            cursor_topic=self.cursor_topic,
+        )
+
+    def voice(self) -> Voice:
+        sasl = self.options.sasl
+        hidden = [secret for secret in self.options.properties.values() if secret.value is None]
+        hidden += [secret for secret in (sasl.password, sasl.token) if secret is not None] if sasl else []
+        texts = [secret.read().decode(errors="replace") for secret in hidden]
+        return Voice(self.context.name, self.options.bootstrap_servers, texts)
+
+    def connection(self) -> dict[str, Any]:
+        """Properties of every client."""
+        return {
+            "bootstrap.servers": self.options.bootstrap_servers,
+            "client.id": self.id,
+            # The first retries of a lost connection come quickly, those of a wrong password not 20 a second.
+            "reconnect.backoff.ms": "250",
+            "reconnect.backoff.max.ms": "5000",
+            "socket.keepalive.enable": "true",
+            **security(self.options.tls, self.options.sasl),
+        }
+
+    def shared(self) -> dict[str, Any]:
+        """Properties of a client that produces nothing: what the user set that is not about producing."""
+        own = {
+            name: value
+            for name, value in read_properties(self.options.properties).items()
+            if name.split(".")[0]
+            in {"ssl", "sasl", "socket", "broker", "client", "security", "debug", "log_level"}
+        }
+        return self.connection() | own
+
+    def producer(self, limits: Sequence[int]) -> dict[str, Any]:
+        """Properties of the producer; a batch must fit into the smallest topic."""
+        batch = min((_BATCH_BYTES, *(limit - _BATCH_OVERHEAD for limit in limits)))
+        return (
+            self.connection()
+            | {
+                "enable.idempotence": "true",
+                "acks": "all",
+                # As Java's producers, so that everybody finds a key in the same partition.
+                "partitioner": "murmur2_random",
+                "compression.type": "zstd",
+                "linger.ms": "5",
+                "batch.size": str(max(batch, 1)),
+                # librdkafka retries for ever; a record that timed out would leave a gap in its key's order.
+                "message.timeout.ms": _FOREVER,
+            }
+            | read_properties(self.options.properties)
+        )
+
+
+class Session:
+    """One open Kafka sink.
+
+    Args:
+        options: what is configured.
+        nursery: where the client is served; `close` ends that.
+    """
+
+    def __init__(self, options: "Kafka", nursery: trio.Nursery) -> None:
+        self._options = options
+        self._nursery = nursery
+        self._limiter = trio.CapacityLimiter(1)
+        self._serving = trio.CancelScope()
+        self._checked: set[str] = set()
+        self._plan: _Plan | None = None
+        self._composer: Composer | None = None
+        self._link: Link | None = None
+        self._transactions: Transactions | None = None
+        self._order = trio.StrictFIFOLock()
+        self._calls = 0
+
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        """See `Kafka.open`."""
+        await self.close()
+        plan = self._plan = _Plan(self._options, context)
+        wanted = plan.wanted_first()
+        for name in wanted.names:
+            problem = name_problem(name)
+            if problem is not None:
+                raise Stopped(f"Kafka cannot have this topic: {problem}.")
+        try:
+            options = self._options
+            self._composer = Composer(
+                plan.topics,
+                options.on_delete,
+                options.on_too_large,
+                context.content_type,
+                message_max_bytes(options.properties),
+            )
+            self._checked.clear()
+            await self._check(plan, wanted)
+            if options.transactional:
+                return await self._begin_transactions(plan, resume)
+            await self._new_link(plan)
+        except SecretError as error:
+            raise Unavailable(f"Kafka: {error}.", reason="secret") from error
+        return resume
+
+    async def deliver(self, batch: Delivery) -> None:
+        """See `Kafka.deliver`."""
+        plan, composer = self._plan, self._composer
+        if plan is None or composer is None:
+            raise InvariantError("A Kafka sink was asked to deliver before it was opened.")
+        crash_point("sink.begin")
+        refused: dict[int, str] = {}
+        parcels = _compose(composer, batch, refused)
+        if self._transactions is not None:
+            await self._look_at_new_topics(plan, parcels)
+            await self._transactions.deliver(batch, dict(parcels), refused)
+        elif parcels:
+            await self._pipeline(plan, parcels, refused)
+        crash_point("sink.written")
+        if refused:
+            raise Rejected(
+                {at: refused[r.position] for at, r in enumerate(batch.records) if r.position in refused}
+            )
+
+    async def _pipeline(self, plan: _Plan, parcels: Sequence[Parcel], refused: dict[int, str]) -> None:
+        """Send behind what is on its way already, and wait until these are owned."""
+        alone = not self._calls
+        self._calls += 1
+        try:
+            async with self._order:
+                try:
+                    link = await self._living_link(plan, alone=alone)
+                    await self._look_at_new_topics(plan, parcels)
+                except BaseException:
+                    if self._link is not None:
+                        self._link.hold_back(parcels[0][0])
+                    raise
+                slots = await link.send(parcels, refused, alone=alone)
+            await link.settle(slots)
+        finally:
+            self._calls -= 1
+
+    async def close(self) -> None:
+        """End the client within some seconds; what it has not delivered comes again."""
+        self._serving.cancel()
+        link, self._link = self._link, None
+        transactions, self._transactions = self._transactions, None
+        if link is not None:
+            await link.close()
+        if transactions is not None:
+            await transactions.close()
+
+    @property
+    def _limits(self) -> list[int]:
+        return list(self._composer.limits.values()) if self._composer is not None else []
+
+    async def _blocking(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run what blocks for some seconds at most, one at a time, in a thread."""
+        return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+
+    async def _begin_transactions(self, plan: _Plan, resume: Resume) -> Resume:
+        configuration = plan.producer(self._limits)
+        limit = configuration.get("transaction.timeout.ms", _TRANSACTION_MS)
+        # A record may not outlive its transaction.
+        configuration |= {
+            "transactional.id": plan.id,
+            "transaction.timeout.ms": limit,
+            "message.timeout.ms": limit,
+        }
+        store = CursorStore(plan.shared(), plan.cursor_topic, plan.id)
+        self._transactions = Transactions(configuration, store, plan.voice(), plan.acls([]), self._blocking)
+        self._serving = trio.CancelScope()
+        self._nursery.start_soon(_serve, self._transactions, self._serving)
+        try:
+            return await self._transactions.open(resume)
+        except KafkaException as error:
+            raise _refused_configuration(error) from error
+
+    async def _living_link(self, plan: _Plan, *, alone: bool) -> Link:
+        """The link, made anew after a fatal error; only for who cannot overtake what the old one had."""
+        if self._link is not None and self._link.dead and alone:
+            link, self._link = self._link, None
+            self._serving.cancel()
+            await link.close()
+            log("info", "kafka producer is made anew", sink=plan.context.name)
+        if self._link is None and alone:
+            await self._new_link(plan)
+        if self._link is None:
+            raise Unavailable(
+                "The Kafka producer is being made anew; this batch follows others.", reason="order"
+            )
+        return self._link
+
+    async def _new_link(self, plan: _Plan) -> None:
+        try:
+            self._link = Link(plan.producer(self._limits), plan.voice(), " ; ".join(plan.acls(["TOPIC"])))
+        except KafkaException as error:
+            raise _refused_configuration(error) from error
+        self._serving = trio.CancelScope()
+        self._nursery.start_soon(_serve, self._link, self._serving)
+        await trio.lowlevel.checkpoint()
+
+    async def _look_at_new_topics(self, plan: _Plan, parcels: Sequence[Parcel]) -> None:
+        names = {messages[0].topic for _, messages in parcels} - self._checked
+        if names:
+            control = [name for name in names if name.endswith(".control")]
+            await self._check(plan, plan.wanted(sorted(names.difference(control)), sorted(control)))
+
+    async def _check(self, plan: _Plan, wanted: Wanted) -> None:
+        """Look at topics, and make those that are missing if so configured.
+
+        Raises:
+            Unavailable: records cannot go there now.
+        """
+        if not wanted.names:
+            return
+        preflight = await self._blocking(_preflight, plan)
+        found = await self._look(plan, preflight, wanted)
+        create = self._options.create_topics
+        if found.missing and create is not None:
+            await self._asking(preflight.create, found.missing, wanted, create)
+            log("info", "kafka topics made", sink=plan.context.name, topics=found.missing)
+            found = await self._look(plan, preflight, wanted)
+        for trouble in (*found.troubles, *map(missing, found.missing)):
+            raise Unavailable(trouble.sentence, reason=trouble.reason)
+        for advice in found.advice:
+            log("warning", "kafka topic", sink=plan.context.name, advice=advice)
+        if self._composer is not None:
+            self._composer.limits |= found.limits
+        self._checked.update(wanted.names)
+
+    async def _look(self, plan: _Plan, preflight: Preflight, wanted: Wanted) -> Findings:
+        return await self._asking(preflight.look, wanted, " ; ".join(plan.acls(wanted.names)))
+
+    async def _asking(self, function: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return await self._blocking(function, *arguments)
+        except Broken as error:
+            raise Unavailable(error.trouble.sentence, reason=error.trouble.reason) from error
+
+
+async def problems(options: "Kafka", context: Context) -> Sequence[str]:
+    """See `Kafka.problems`."""
+    plan = _Plan(options, context)
+    wanted = plan.wanted_first()
+    wrong = [f"{problem}." for problem in map(name_problem, wanted.names) if problem is not None]
+    if wrong:
+        return wrong
+    acls = plan.acls(wanted.names)
+    try:
+        preflight = await trio.to_thread.run_sync(_preflight, plan)
+        found = await trio.to_thread.run_sync(preflight.look, wanted, " ; ".join(acls))
+    except Broken as error:
+        return [error.trouble.sentence]
+    except (SecretError, Stopped) as error:
+        return [str(error)]
+    troubles: list[Trouble] = list(found.troubles)
+    if options.create_topics is None:
+        troubles += map(missing, found.missing)
+    return [*(trouble.sentence for trouble in troubles), *found.advice]
+
+
+def _compose(composer: Composer, batch: Delivery, refused: dict[int, str]) -> list[Parcel]:
+    parcels: list[Parcel] = []
+    for record in batch.records:
+        try:
+            parcels.append((record.position, composer.compose(record)))
+        except Refused as error:
+            refused[record.position] = str(error)
+    return parcels
+
+
+def _preflight(plan: _Plan) -> Preflight:
+    try:
+        return Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)
+    except KafkaException as error:
+        raise _refused_configuration(error) from error
+
+
+def _refused_configuration(error: KafkaException) -> Stopped:
+    return Stopped(
+        f"Kafka's client refuses its configuration: {shorten(error.args[0].str())}; see `properties`."
+    )
+
+
+async def _serve(link: Link | Transactions, scope: trio.CancelScope) -> None:
+    with scope:
+        await link.serve()

@@ -1,0 +1,69 @@
+"""What librdkafka tells on its own: errors of connections and its log, kept short and without secrets."""
+
+import logging
+from collections.abc import Collection
+from typing import Final
+
+from bridge.logs import Incidents, Level, Logger
+from bridge.logs import log as default_logger
+from sinks.kafka_errors import Trouble, connection_trouble, shorten
+from sinks.kafka_window import Failure
+
+__all__ = ["Voice"]
+
+_LEVELS: Final[dict[int, Level]] = {logging.CRITICAL: "error", logging.ERROR: "warning"}
+
+
+class Voice(logging.Handler):
+    """Listens to one client. Its methods are callbacks: they never raise and never wait.
+
+    Attributes:
+        trouble: the latest error of a connection since `calm`.
+    """
+
+    def __init__(
+        self, sink: str, servers: str, secrets: Collection[str], logger: Logger = default_logger
+    ) -> None:
+        super().__init__()
+        self.trouble: Trouble | None = None
+        self._sink = sink
+        self._servers = servers
+        self._secrets = [secret for secret in secrets if secret]
+        self._incidents = Incidents(logger)
+        self._noisy = False
+
+    @property
+    def logger(self) -> logging.Logger:
+        """For librdkafka's `logger`; it belongs to no hierarchy, so nobody else writes its lines."""
+        logger = logging.Logger("kafka")  # noqa: LOG001 - see above
+        logger.addHandler(self)
+        return logger
+
+    def error(self, error: Failure) -> None:
+        """`error_cb`."""
+        name = error.name()
+        if name == "_ALL_BROKERS_DOWN" and self.trouble is not None:
+            return  # it sums up what the errors before it have explained
+        self.trouble = connection_trouble(name, self._clean(error.str()), self._servers)
+
+    def calm(self) -> None:
+        """Kafka takes records: what was wrong is over."""
+        self.trouble = None
+        if self._noisy:
+            self._noisy = False
+            self._incidents.end("kafka", "kafka client goes on", sink=self._sink)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line of librdkafka's log: one for each kind of trouble at once, then sums every five minutes."""
+        try:
+            text = self._clean(record.getMessage())
+            level = _LEVELS.get(record.levelno, "info" if record.levelno < logging.WARNING else "warning")
+            self._noisy = True
+            self._incidents.report("kafka", level, "kafka client", sink=self._sink, says=shorten(text))
+        except Exception:  # noqa: BLE001, S110 - raised in a callback it would end the client
+            pass
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text

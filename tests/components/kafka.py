@@ -1,0 +1,280 @@
+"""A real Apache Kafka on loopback: one KRaft node, its secure listeners, and Java's own reader."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import trustme
+
+from tests.components.build import say
+from tests.components.maven import java, kafka_jars
+from tests.components.process import ComponentFailed, Server, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+CLUSTER_ID = "kubeBridgeTestsCluster"  # 22 characters of base64url, as the broker wants them
+HEAP_MIB = 384
+TOOL_SECONDS = 90
+# A JVM that lives for a second is faster when it does not optimise.
+_SMALL_JVM = ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+_SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+_FORMATS = "org.apache.kafka.tools.consumer.DefaultMessageFormatter"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One message as Java's console consumer prints it; ``value`` is None for a tombstone."""
+
+    partition: int
+    offset: int
+    headers: dict[str, str]
+    key: str
+    value: str | None
+
+
+class Broker(Server):
+    """One broker in its folder; it stays on its ports and data over restarts.
+
+    `PLAINTEXT` is the administrators' door: who enters there may do everything. `MTLS` wants a client
+    certificate, `SASL` (over TLS) and `SASLPLAIN` (without) a user and a password; there only what ACLs allow
+    is allowed. The users are `alice` and `bob`, each with the password `<name>-secret`.
+    """
+
+    name = "kafka"
+    users = ("alice", "bob")
+
+    def __init__(self, directory: Path, properties: Mapping[str, str] | None = None) -> None:
+        super().__init__(directory)
+        self.authority = trustme.CA()
+        self.ca_file = directory / "ca.pem"
+        self.authority.cert_pem.write_to_path(self.ca_file)
+        self._ports = {name: free_port() for name in ("PLAINTEXT", "CONTROLLER", "MTLS", "SASL", "SASLPLAIN")}
+        self._jars = kafka_jars()
+        self._config = directory / "server.properties"
+        self._config.write_text(_lines(self._properties() | dict(properties or {})))
+        # Without a configuration of its own log4j keeps to itself what a kept log is for.
+        (directory / "log4j2.properties").write_text(_LOG4J)
+        self._format()
+
+    @property
+    def bootstrap(self) -> str:
+        """Address of the administrators' listener."""
+        return self.address("PLAINTEXT")
+
+    def address(self, listener: str) -> str:
+        """``host:port`` of a listener."""
+        return f"127.0.0.1:{self._ports[listener]}"
+
+    def command(self) -> list[str]:
+        """The broker with a small heap."""
+        return [*self._java(f"-Xmx{HEAP_MIB}m"), "kafka.Kafka", str(self._config)]
+
+    def ready(self) -> bool:
+        """Whether a client gets in; the port opens when the broker serves."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._ports["SASL"]), 1):
+            return True
+        return False
+
+    def client_certificate(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key of a client, whose principal is ``User:CN=<name>,...``."""
+        made = self.authority.issue_cert(f"{name}.example", common_name=name)
+        certificate, key = self.directory / f"{name}.pem", self.directory / f"{name}.key"
+        certificate.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
+        made.private_key_pem.write_to_path(key)
+        return certificate, key
+
+    def read(
+        self, topic: str, messages: int, *, committed: bool = True, seconds: float = TOOL_SECONDS
+    ) -> list[Read]:
+        """What Java's console consumer prints: at most so many messages, fewer if no more come for 3 s."""
+        level = "read_committed" if committed else "read_uncommitted"
+        shown = {f"print.{what}": "true" for what in ("partition", "offset", "headers", "key")}
+        shown |= {"null.literal": "<null>", "key.separator": "\\t", "headers.separator": "\\u0001"}
+        command = [
+            *self._java(*_SMALL_JVM),
+            "org.apache.kafka.tools.consumer.ConsoleConsumer",
+            *("--bootstrap-server", self.bootstrap, "--topic", topic, "--from-beginning"),
+            *("--isolation-level", level, "--max-messages", str(messages), "--timeout-ms", "3000"),
+            *(word for key, value in shown.items() for word in ("--formatter-property", f"{key}={value}")),
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, timeout=seconds)
+        lines = done.stdout.decode().splitlines()
+        if not lines and b"TimeoutException" not in done.stderr:
+            raise ComponentFailed(f"the console consumer printed nothing: {done.stderr.decode()[-2000:]}")
+        return [_parsed(line) for line in lines]
+
+    def tool(self, main: str, *arguments: str) -> str:
+        """Runs one of Kafka's own tools and returns what it prints."""
+        command = [*self._java(*_SMALL_JVM), main, *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TOOL_SECONDS)
+        if done.returncode != 0:
+            raise ComponentFailed(f"{main}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+    def _java(self, *options: str) -> list[str]:
+        return [
+            java(),
+            *options,
+            f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
+            "-cp",
+            f"{self._jars}/*",
+        ]
+
+    def _format(self) -> None:
+        users = [
+            word
+            for mechanism in _SCRAM
+            for user in self.users
+            for word in ("--add-scram", f"{mechanism}=[name={user},password={user}-secret]")
+        ]
+        main = ("org.apache.kafka.tools.StorageTool", "kafka.tools.StorageTool")[1]
+        self.tool(main, "format", "--standalone", "-t", CLUSTER_ID, "-c", str(self._config), *users)
+
+    def _properties(self) -> dict[str, str]:
+        serving = self.authority.issue_cert("127.0.0.1", "localhost")
+        store = self.directory / "serving.pem"
+        store.write_bytes(
+            _pkcs8(serving.private_key_pem.bytes()) + b"".join(c.bytes() for c in serving.cert_chain_pems)
+        )
+        protocols = {
+            "PLAINTEXT": "PLAINTEXT",
+            "CONTROLLER": "PLAINTEXT",
+            "MTLS": "SSL",
+            "SASL": "SASL_SSL",
+            "SASLPLAIN": "SASL_PLAINTEXT",
+        }
+        passwords = " ".join(f'user_{user}="{user}-secret"' for user in self.users)
+        login = "org.apache.kafka.common.security"
+        found = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "listeners": ",".join(f"{name}://{self.address(name)}" for name in protocols),
+            "advertised.listeners": ",".join(
+                f"{name}://{self.address(name)}" for name in protocols if name != "CONTROLLER"
+            ),
+            "listener.security.protocol.map": ",".join(f"{name}:{what}" for name, what in protocols.items()),
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.bootstrap.servers": self.address("CONTROLLER"),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(self.directory / "data"),
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(store),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.ca_file),
+            "listener.name.mtls.ssl.client.auth": "required",
+        }
+        for listener in ("sasl", "saslplain"):
+            prefix = f"listener.name.{listener}"
+            found[f"{prefix}.sasl.enabled.mechanisms"] = ",".join(("PLAIN", "OAUTHBEARER", *_SCRAM))
+            found[f"{prefix}.plain.sasl.jaas.config"] = (
+                f"{login}.plain.PlainLoginModule required {passwords};"
+            )
+            for mechanism in _SCRAM:
+                found[f"{prefix}.{mechanism.lower()}.sasl.jaas.config"] = (
+                    f"{login}.scram.ScramLoginModule required;"
+                )
+            found[f"{prefix}.oauthbearer.sasl.jaas.config"] = (
+                f'{login}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+            )
+        return found
+
+
+class Kafka:
+    """A broker in a temporary folder; started by ``with``, gone without a trace after it.
+
+    Unless the ``with`` ends by an exception or ``keep_logs()`` was called: then the log stays.
+    """
+
+    def __init__(self, properties: Mapping[str, str] | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="kube-bridge-kafka-"))
+        self._keep_logs = False
+        try:
+            self.broker = Broker(self.directory, properties)
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+
+    def keep_logs(self) -> None:
+        """Makes the log stay after the end, for a test that failed."""
+        self._keep_logs = True
+
+    def __enter__(self) -> Self:
+        try:
+            self.broker.start()
+        except BaseException:
+            self.keep_logs()
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            self.keep_logs()
+        self.close()
+
+    def close(self) -> None:
+        """Kills the broker and removes the folder; a log that must be kept is told and stays."""
+        self.broker.kill()
+        for path in self.directory.iterdir():
+            if not (self._keep_logs and path.name == "logs"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if self._keep_logs:
+            say(f"the log of the broker is kept in {self.directory / 'logs'}")
+        else:
+            self.directory.rmdir()
+
+
+_LOG4J = """
+rootLogger.level = INFO
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.target = SYSTEM_ERR
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d %p %c{1} %m%n
+"""
+
+
+def _lines(properties: Mapping[str, str]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in properties.items())
+
+
+def _pkcs8(key: bytes) -> bytes:
+    """The key in the form that Java reads."""
+    from cryptography.hazmat.primitives import serialization as pem  # noqa: PLC0415 - trustme brings it
+
+    loaded = pem.load_pem_private_key(key, None)
+    return loaded.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
+
+
+def _parsed(line: str) -> Read:
+    partition, offset, headers, key, value = line.split("\t", 4)
+    found = dict(pair.split(":", 1) for pair in headers.split("\x01")) if ":" in headers else {}
+    return Read(
+        int(partition.removeprefix("Partition:")),
+        int(offset.removeprefix("Offset:")),
+        found,
+        key,
+        None if value == "<null>" else value,
+    )
