@@ -1,12 +1,12 @@
 """A change as a CloudEvent 1.0 around the object's bytes, which are never parsed. No I/O here.
 
 ```
-specversion      1.0
-id               the record's id
-source           /clusters/<clusterUid>/streams/<stream>
 type             kube-bridge.resource.{added,modified,deleted} or kube-bridge.stream.{resync,poison}
-subject          the object's path on its API server, as /apis/apps/v1/namespaces/shop/deployments/web
+id               the record's id
 time             when the bridge read it
+specversion      1.0
+source           /clusters/<clusterUid>/streams/<stream>
+subject          the object's path on its API server, as /apis/apps/v1/namespaces/shop/deployments/web
 datacontenttype  application/json
 extensions       sequence partitionkey cluster stream origin resource apiversion kind namespace name uid
                  resourceversion gone synthetic observedat partial snapshot
@@ -98,13 +98,14 @@ class CloudEvents:
         return {name: value for name, value in attributes.items() if value}, msgspec.json.encode(extra)
 
     def _attributes(self, change: Change, identity: str, key: str, subject: str) -> dict[str, str]:
+        # In the order of a native record, which lines of ours are known by.
         return {
-            "specversion": "1.0",
-            "id": identity,
-            "source": self._source,
             "type": _TYPES[change.type],
-            "subject": subject,
+            "id": identity,
             "time": self._clock.text(change.time),
+            "specversion": "1.0",
+            "source": self._source,
+            "subject": subject,
             "datacontenttype": "application/json",
             "partitionkey": _text(key),
             "origin": change.origin,

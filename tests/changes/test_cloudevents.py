@@ -132,9 +132,9 @@ def test_an_event_is_frozen() -> None:
         "MODIFIED", "watch", TIME, "shop", "web-0", "c0ffee00-1234", "12345", 0, b'{"kind":"Pod"}'
     )
     assert rendered(change).value == (
-        b'{"specversion":"1.0","id":"4f1d-uid/pods/c0ffee00-1234/12345/U",'
-        b'"source":"/clusters/4f1d-uid/streams/pods","type":"kube-bridge.resource.modified",'
-        b'"subject":"/api/v1/namespaces/shop/pods/web-0","time":"2026-11-21T09:00:00.123456Z",'
+        b'{"type":"kube-bridge.resource.modified","id":"4f1d-uid/pods/c0ffee00-1234/12345/U",'
+        b'"time":"2026-11-21T09:00:00.123456Z","specversion":"1.0",'
+        b'"source":"/clusters/4f1d-uid/streams/pods","subject":"/api/v1/namespaces/shop/pods/web-0",'
         b'"datacontenttype":"application/json","partitionkey":"prod-eu1//pods/shop/web-0","origin":"watch",'
         b'"cluster":"prod-eu1","stream":"pods","resource":"pods","apiversion":"v1","kind":"Pod",'
         b'"sequence":"00000512345","namespace":"shop","name":"web-0","uid":"c0ffee00-1234",'
