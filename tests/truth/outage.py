@@ -100,7 +100,7 @@ class Outages:
         drained_in = None
         with loading(loader):
             time.sleep(3)
-            self._broker.stop()
+            self._broker.terminate()
             say(f"broker away; {loader.writes} writes")
             time.sleep(outage.seconds / 2)
             if outage.meanwhile != "nothing":
