@@ -6,8 +6,8 @@ when one fails: cancelled at a bad moment, a pool of httpcore 1.0 keeps the slot
 (https://github.com/encode/httpcore/issues/1093), and here nobody would ever wait for it.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, Self
 
 import httpx
 import msgspec
@@ -48,6 +48,7 @@ class Client:
         """
         self._target = target
         self._url = httpx.URL(url)
+        self._host = self._url.netloc
         self._trust = trust
         self._proxy = proxy
         self._room = trio.Semaphore(limit, max_value=limit)
@@ -97,8 +98,13 @@ class Client:
     def _request(self, method: str, headers: Headers, body: bytes, timeout: float) -> httpx.Request:
         # Per read, a timeout would let a receiver drip for ever: one deadline around everything does not.
         limits = {"connect": min(timeout, _CONNECT_SECONDS), "read": None, "write": None, "pool": None}
+        framing = [(b"host", self._host), (b"content-length", str(len(body)).encode())]
         return httpx.Request(
-            method, self._url, headers=list(headers), content=body, extensions={"timeout": limits}
+            method,
+            self._url,
+            headers=[*framing, *headers],
+            stream=_Body(body),
+            extensions={"timeout": limits},
         )
 
     async def _insist(self, request: httpx.Request) -> Answer:
@@ -183,6 +189,29 @@ async def _beginning(response: httpx.Response) -> tuple[bytes, bool]:
 def _length(response: httpx.Response) -> int:
     text = response.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else 0
+
+
+class _Body(httpx.AsyncByteStream):
+    """One piece. (httpx's own is a generator, and a cancelled request leaves it to the garbage collector.)"""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces((self._data,))
+
+
+class _Pieces:
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
 
 
 class _Connected(Exception):
