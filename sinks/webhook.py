@@ -232,7 +232,10 @@ class Webhook:
     def _start(self, stack: AsyncExitStack) -> _Open:
         proxy = Kept(self.proxy, "proxy", parse_proxy) if self.proxy else None
         tls = self.tls or TlsOptions()
-        target = Target(shown(self.url))
+        # With TLS 1.3 a server only hangs up on who has no certificate, after the handshake.
+        anonymous = self.url.startswith("https:") and tls.certificate is None
+        doubt = "; if it wants a client certificate, name it in `tls.certificate`" if anonymous else ""
+        target = Target(shown(self.url), doubt=doubt)
         receiver = self._client(stack, target, self.url, Trust(tls, "tls", self.url), proxy, self.concurrency)
         authorization: Authorization | None = None
         if self.auth is not None and self.auth.oauth2 is not None:

@@ -9,8 +9,10 @@ when one fails: cancelled at a bad moment, a pool of httpcore 1.0 keeps the slot
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Self
 
+import httpcore
 import httpx
 import msgspec
+import socksio
 import trio
 
 from sinks.webhook_answers import Answer
@@ -26,6 +28,7 @@ _BODY_SECONDS: Final = 2.0
 _CONNECT_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 30.0
 _LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
+_FAILURES: Final = (httpx.HTTPError, socksio.SOCKSError)  # the latter comes through httpcore as it is
 _DEAD: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -79,14 +82,14 @@ class Client:
             Unavailable: it does not get that far.
         """
         request = self._request("HEAD", (), b"", timeout)
-        request.extensions["trace"] = _stop_before_request
         with trio.move_on_after(timeout):
+            line = await self._line(fresh=True)
             try:
-                await self._on(await self._line(fresh=True), request)
-            except _Connected:
-                return
-            except httpx.HTTPError as error:
+                return await line.reach(request)
+            except _FAILURES as error:
                 raise unreachable(self._target, error) from error
+            finally:
+                await line.aclose()
         raise too_late(self._target, timeout)
 
     async def aclose(self) -> None:
@@ -109,16 +112,15 @@ class Client:
 
     async def _insist(self, request: httpx.Request) -> Answer:
         line = await self._line()
-        reused = line.used
         try:
             return await self._on(line, request)
-        except httpx.HTTPError as error:
+        except _FAILURES as error:
             # A receiver may close a connection that was idle just as we use it; that says nothing of it.
-            if not (reused and isinstance(error, _DEAD)):
+            if line.connected or not isinstance(error, _DEAD):
                 raise unreachable(self._target, error) from error
         try:
             return await self._on(await self._line(fresh=True), request)
-        except httpx.HTTPError as error:
+        except _FAILURES as error:
             raise unreachable(self._target, error) from error
 
     async def _line(self, *, fresh: bool = False) -> "_Line":
@@ -146,23 +148,47 @@ class Client:
 
 
 class _Line:
-    """A pool of one connection; `used` once an answer came over it."""
+    """A pool of one connection; `connected` when its last request had to make it."""
 
     def __init__(self, transport: httpx.AsyncHTTPTransport, context: object) -> None:
         self.context = context
-        self.used = False
+        self.connected = False
         self._transport = transport
+        self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def ask(self, request: httpx.Request) -> tuple[Answer, bool]:
         """The answer, and whether all of it was read, so that another request may follow."""
+        self.connected = False
+        request.extensions["trace"] = self._trace
         response = await self._transport.handle_async_request(request)
-        self.used = True
         body, whole = await _beginning(response)
         return Answer(response.status_code, response.headers, body), whole
+
+    async def reach(self, request: httpx.Request) -> None:
+        """All that comes before a request."""
+        request.extensions["trace"] = self._trace_reach
+        try:
+            await self._transport.handle_async_request(request)
+        except _Connected:
+            return
 
     async def aclose(self) -> None:
         with trio.CancelScope(shield=True):
             await self._transport.aclose()
+            if self._stream is not None:
+                # Cancelled during a handshake of TLS or SOCKS, httpcore forgets it open.
+                await self._stream.aclose()
+
+    async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            self.connected = True
+            self._stream = info["return_value"]
+
+    async def _trace_reach(self, event: str, info: dict[str, Any]) -> None:
+        await self._trace(event, info)
+        # A proxy's CONNECT is part of connecting.
+        if event == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
+            raise _Connected
 
 
 async def _beginning(response: httpx.Response) -> tuple[bytes, bool]:
@@ -216,12 +242,6 @@ class _Pieces:
 
 class _Connected(Exception):
     """There is a connection, and nothing was sent over it."""
-
-
-async def _stop_before_request(event: str, info: dict[str, Any]) -> None:
-    # A proxy's CONNECT is part of connecting.
-    if event == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
-        raise _Connected
 
 
 def parse_proxy(value: bytes) -> httpx.Proxy:

@@ -27,12 +27,14 @@ class Target(msgspec.Struct, frozen=True):
         key: the configuration's key that the address stands at.
         tls: the configuration's key of the TLS options that hold there.
         proxy: scheme, host and port of the proxy, or "".
+        doubt: what else may be wrong when it hangs up, for the end of a sentence.
     """
 
     url: str
     key: str = "url"
     tls: str = "tls"
     proxy: str = ""
+    doubt: str = ""
 
     @property
     def name(self) -> str:
@@ -62,7 +64,7 @@ def unreachable(target: Target, error: Exception) -> Unavailable:
 
 def _told(target: Target, error: Exception, kind: str, cause: BaseException) -> tuple[str, str]:
     """The sentence, and the word for the metrics."""
-    sentence = f"{target.name} closed the connection before it answered"
+    sentence = f"{target.name} closed the connection before it answered{target.doubt}"
     reason = "connection"
     if kind == "ConnectTimeout":
         sentence = f"{target.name} cannot be connected to in time: check the address and any firewall"
@@ -71,7 +73,7 @@ def _told(target: Target, error: Exception, kind: str, cause: BaseException) -> 
         sentence, reason = _untrusted(target, cause), "tls"
     elif isinstance(cause, ssl.SSLError):
         sentence, reason = f"{target.name} {_no_tls(target, cause)}", "tls"
-    elif kind == "ProxyError" or (target.proxy.startswith("socks") and kind == "RemoteProtocolError"):
+    elif kind in {"ProxyError", "ProtocolError"}:  # of httpx; of socksio
         sentence = (
             f"{target.url} cannot be reached: the proxy {target.proxy} refused "
             f"({plain(str(error), longest=80)}); check `proxy`, and its user and password"
@@ -136,7 +138,7 @@ def _network(target: Target, error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens at {url} (connection refused): is it running, and is `{key}` right?"
     if error.errno in {errno.ECONNRESET, errno.EPIPE}:
-        return f"{target.name} closed the connection before it answered"
+        return f"{target.name} closed the connection before it answered{target.doubt}"
     return f"{url} cannot be reached: {plain(error.strerror or 'unknown network error', longest=80)}"
 
 

@@ -39,6 +39,8 @@ def url_problem(text: str) -> str | None:
         return "it cannot be read; write https://HOST/PATH"
     if url.scheme not in {"http", "https"} or not url.host:
         return "write https://HOST/PATH, or http:// where nobody can listen"
+    if any(not 0 < len(label) < 64 for label in url.host.rstrip(".").split(".")):  # noqa: PLR2004 - RFC 1035
+        return "its host is no name of one: between dots stand 1 to 63 characters"
     if url.userinfo:
         return "it holds a user; write user and password into `auth.basic`, where they can be secret"
     if url.fragment:

@@ -172,7 +172,9 @@ def verify(request: Received, secret: str = SECRET, body: bytes | None = None) -
 def record(number: int, value: bytes | None = None, **more: Any) -> Record:
     """A record whose id is like ours."""
     body = b'{"type":"MODIFIED","n":%d}' % number if value is None else value
-    return Record(number, body, f"k{number}", f"c-uid/pods/u{number}/1%2E5/U", "1", change(number), PODS, **more)
+    return Record(
+        number, body, f"k{number}", f"c-uid/pods/u{number}/1%2E5/U", "1", change(number), PODS, **more
+    )
 
 
 def batch(records: Iterable[Record]) -> Delivery:

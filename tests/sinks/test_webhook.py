@@ -62,10 +62,14 @@ async def test_while_keys_change_receivers_with_either_verify() -> None:
         hooked(receiver.url, signing_secret=(secret(SECRET), secret(OTHER))) as sink,
     ):
         await send(sink, 1)
-        assert verify(receiver.requests[0], SECRET) == verify(receiver.requests[0], OTHER) == {
-            "type": "MODIFIED",
-            "n": 1,
-        }
+        assert (
+            verify(receiver.requests[0], SECRET)
+            == verify(receiver.requests[0], OTHER)
+            == {
+                "type": "MODIFIED",
+                "n": 1,
+            }
+        )
 
 
 async def test_gzip_is_undone_before_the_signature_is_verified() -> None:
@@ -98,7 +102,9 @@ async def test_a_cookie_that_a_receiver_sets_is_not_sent_back() -> None:
         assert "cookie" not in receiver.requests[1].headers
 
 
-async def test_every_attempt_has_the_same_id_and_a_signature_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_attempt_has_the_same_id_and_a_signature_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     moments = iter(range(10))
     start = int(time.time()) - 100
     monkeypatch.setattr("sinks.webhook_sender.time.time", lambda: start + 10.5 * next(moments))
@@ -180,7 +186,9 @@ async def test_what_a_receiver_echoes_is_told_without_our_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    "step", [silence, drips(b"", b"H"), drips(b"HTTP/1.1 200 OK\r\n", b"x"), drips(b"HTTP/1.1 2", b"0")], ids=str
+    "step",
+    [silence, drips(b"", b"H"), drips(b"HTTP/1.1 200 OK\r\n", b"x"), drips(b"HTTP/1.1 2", b"0")],
+    ids=str,
 )
 async def test_a_receiver_that_does_not_come_to_an_answer_is_cut_off_in_time(
     step: Step, autojump_clock: trio.testing.MockClock
@@ -204,7 +212,10 @@ async def test_a_receiver_that_does_not_come_to_an_answer_is_cut_off_in_time(
         says(HEAD),
         answer(204),
         says(b"HTTP/1.0 200 OK\r\n\r\nok"),
-        says(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n", goes_on=True),
+        says(
+            b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n",
+            goes_on=True,
+        ),
     ],
     ids=str,
 )
@@ -227,9 +238,7 @@ async def test_of_a_gigabyte_in_answer_little_is_read(*, announced: bool) -> Non
     async def gigabyte(_: Received, stream: trio.abc.Stream) -> bool:
         nonlocal sent
         size = 1 << 30
-        await stream.send_all(
-            b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size if announced else HEAD
-        )
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size if announced else HEAD)
         while sent < size:
             await stream.send_all(piece if announced else b"10000\r\n%b\r\n" % piece)
             sent += len(piece)

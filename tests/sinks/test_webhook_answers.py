@@ -111,7 +111,11 @@ def test_a_redirect_to_nowhere_is_told_all_the_same(location: str) -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "words"),
     [
-        (b"no such field: a\n b", "text/plain", "https://h/k answered 422 Unprocessable Entity: no such field: a b"),
+        (
+            b"no such field: a\n b",
+            "text/plain",
+            "https://h/k answered 422 Unprocessable Entity: no such field: a b",
+        ),
         (b"", "", "https://h/k answered 422 Unprocessable Entity"),
         (b" <html>", "", "https://h/k answered 422 Unprocessable Entity: a web page"),
         (b"x", "text/html", "https://h/k answered 422 Unprocessable Entity: a web page"),
@@ -120,7 +124,9 @@ def test_a_redirect_to_nowhere_is_told_all_the_same(location: str) -> None:
         (b"you sent t0ken-1", "", "https://h/k answered 422 Unprocessable Entity: you sent ***"),
     ],
 )
-def test_the_receiver_s_own_words_are_told_in_one_clean_line(body: bytes, content_type: str, words: str) -> None:
+def test_the_receiver_s_own_words_are_told_in_one_clean_line(
+    body: bytes, content_type: str, words: str
+) -> None:
     refused = refusal(Answer(422, {"content-type": content_type}, body), URL, NOW, ("t0ken-1",))
     assert refused == Refusal(words, of_content=True)
 
