@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bridge.config.delivery import LimitOrName
 from bridge.config.fields import object_of
 from bridge.config.model import Config
 from bridge.config.records import Setting
@@ -36,7 +37,9 @@ def _below(settings: Iterable[Setting], path: str) -> Iterator[tuple[str, tuple[
             yield from _below(kind.settings, here)
         if here == "sinks[]" and isinstance(kind, Object):
             for name, entry in sorted(installed().items()):
-                yield f"sinks[] of type {name}", object_of(load_sink(entry, kind.settings)).settings
+                own = object_of(load_sink(entry, kind.settings)).settings
+                yield f"sinks[] of type {name}", own
+                yield from _below(own, f"sinks[] of type {name}")
 
 
 def table(settings: Iterable[Setting]) -> str:
@@ -52,6 +55,8 @@ def table(settings: Iterable[Setting]) -> str:
 
 def _value(setting: Setting) -> str:
     kind = setting.kind
+    if isinstance(kind, LimitOrName):
+        return "keys below, or a name"
     if isinstance(kind, Object):
         return "keys below"
     if isinstance(kind, Listing):
