@@ -1,0 +1,128 @@
+"""One message out, signed and authorized; what the receiver made of it back."""
+
+import gzip
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+import trio
+
+from bridge import __version__
+from bridge.delivery.sink import Unavailable
+from bridge.secret import Secret
+from sinks.webhook_answers import Answer, Refusal, refusal
+from sinks.webhook_auth import Authorization
+from sinks.webhook_body import Message
+from sinks.webhook_client import Client
+from sinks.webhook_failures import Target
+from sinks.webhook_secrets import Kept, header_value
+from sinks.webhook_signing import signing_key, webhook_headers
+
+__all__ = ["Sender"]
+
+_LARGE: Final = 128 << 10
+"""From here on compressing takes long enough to hold up the others, so a thread does it."""
+_PRODUCT: Final = (b"user-agent", f"kube-bridge/{__version__}".encode())
+_PLAIN: Final = (b"accept-encoding", b"identity")
+
+
+class Sender:
+    """Sends messages to one receiver."""
+
+    def __init__(
+        self,
+        client: Client,
+        target: Target,
+        *,
+        method: str,
+        headers: Mapping[str, Secret],
+        signing_secrets: Sequence[Secret],
+        authorization: Authorization | None,
+        compressed: bool,
+        timeout: float,
+    ) -> None:
+        """Nothing is read or sent before `send`.
+
+        Args:
+            client: reaches the receiver.
+            target: the receiver, for sentences.
+            method: as POST.
+            headers: the configured ones.
+            signing_secrets: one signature each; none: nothing is signed.
+            authorization: who we are, or None.
+            compressed: bodies are sent as gzip.
+            timeout: seconds for one request and its answer.
+        """
+        self._client = client
+        self._target = target
+        self._method = method
+        self._headers = [
+            (name.lower().encode(), Kept(secret, f"headers.{name}", header_value))
+            for name, secret in headers.items()
+        ]
+        self._keys = [Kept(secret, "signingSecret", signing_key) for secret in signing_secrets]
+        self._authorization = authorization
+        self._compressed = compressed
+        self._timeout = timeout
+
+    async def send(self, message: Message) -> Refusal | None:
+        """None once the receiver owns it; why, when it never will.
+
+        Raises:
+            Unavailable: it is not promised; send it again, it keeps its id.
+            Stopped: the receiver wants nothing any more.
+        """
+        authorization = self._authorization
+        value = await authorization.value() if authorization else b""
+        answer = await self._attempt(message, value)
+        if answer.status == HTTPStatus.UNAUTHORIZED and authorization and authorization.refused(value):
+            value = await authorization.value()
+            answer = await self._attempt(message, value)
+        if answer.status // 100 == 2:  # noqa: PLR2004 - the class of success
+            return None
+        return refusal(answer, self._target.name, datetime.now(UTC), self._hidden(value))
+
+    def read_secrets(self) -> list[str]:
+        """What is wrong with the secrets that are sent or signed with, each in a sentence."""
+        found = []
+        for kept in (*(kept for _, kept in self._headers), *self._keys):
+            try:
+                kept.value()
+            except Unavailable as error:
+                found.append(str(error))
+        return found
+
+    async def _attempt(self, message: Message, authorization: bytes) -> Answer:
+        keys = [kept.value() for kept in self._keys]
+        headers = [
+            *self._common(),
+            *message.headers,
+            *webhook_headers(message.id, int(time.time()), message.body, keys),
+        ]
+        if authorization:
+            headers.append((b"authorization", authorization))
+        body = message.body
+        if self._compressed:
+            headers.append((b"content-encoding", b"gzip"))
+            body = await _gzip(body)
+        return await self._client.ask(self._method, headers, body, self._timeout)
+
+    def _common(self) -> list[tuple[bytes, bytes]]:
+        headers = [(name, kept.value()) for name, kept in self._headers]
+        if not any(name == b"user-agent" for name, _ in headers):
+            headers.append(_PRODUCT)
+        headers.append(_PLAIN)
+        return headers
+
+    def _hidden(self, authorization: bytes) -> tuple[str, ...]:
+        values = [kept.value() for _, kept in self._headers]
+        values += [authorization, authorization.partition(b" ")[2]]
+        # Hiding a short one would tear the text and protect nothing.
+        return tuple(value.decode("utf-8", "replace") for value in values if len(value) > 5)  # noqa: PLR2004
+
+
+async def _gzip(body: bytes) -> bytes:
+    compress: Callable[[], bytes] = lambda: gzip.compress(body, mtime=0)  # noqa: E731
+    return compress() if len(body) < _LARGE else await trio.to_thread.run_sync(compress)
