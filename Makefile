@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 LOCK_FLAGS := --quiet --strip-extras --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help env demo test check format bench mutants truth cluster lock clean
+.PHONY: help env demo test check format bench mutants truth outage cluster lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ mutants: $(STAMP) ## plant bugs one at a time and show which test catches each
 
 truth: $(STAMP) ## load, kills, etcd's history as judge; needs Go (ARGS="--seed N")
 	$(BIN)/python -m tests.truth $(ARGS)
+
+outage: $(STAMP) ## a broker away for a minute, three times; etcd and kubectl as judges; needs Go and Java
+	$(BIN)/python -m tests.truth outage $(ARGS)
 
 cluster: $(STAMP) ## a real API server to play with, until Ctrl-C; needs Go
 	@$(BIN)/python -m tests.components cluster

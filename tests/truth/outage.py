@@ -19,9 +19,10 @@ from tests.truth.load import RESOURCES, Loader
 from tests.truth.oracle import Judgement
 from tests.truth.topic import Message, TableJudgement, compare_tables, judge_topic, table_of
 
-__all__ = ["Outage", "OutageReport", "Outages"]
+__all__ = ["MEANWHILE", "Outage", "OutageReport", "Outages"]
 
 Meanwhile = Literal["nothing", "SIGKILL", "SIGTERM"]
+MEANWHILE: Final[tuple[Meanwhile, ...]] = ("nothing", "SIGKILL", "SIGTERM")
 _DRAIN_SECONDS: Final = 30
 _ALL: Final = 10_000_000
 _TOPICS: Final = {
