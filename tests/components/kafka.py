@@ -93,9 +93,15 @@ class Broker(Server):
         return certificate, key
 
     def read(
-        self, topic: str, messages: int, *, committed: bool = True, seconds: float = TOOL_SECONDS
+        self,
+        topic: str,
+        messages: int,
+        *,
+        committed: bool = True,
+        quiet: float = 3,
+        seconds: float = TOOL_SECONDS,
     ) -> list[Read]:
-        """What Java's console consumer prints: at most so many messages, fewer if no more come for 3 s."""
+        """What Java's console consumer prints: so many messages, fewer if no more come for `quiet` seconds."""
         level = "read_committed" if committed else "read_uncommitted"
         shown = {f"print.{what}": "true" for what in ("partition", "offset", "headers", "key")}
         shown |= {"null.literal": "<null>", "key.separator": "\\t", "headers.separator": "\\u0001"}
@@ -103,11 +109,11 @@ class Broker(Server):
             *self._java(*_SMALL_JVM),
             "org.apache.kafka.tools.consumer.ConsoleConsumer",
             *("--bootstrap-server", self.bootstrap, "--topic", topic, "--from-beginning"),
-            *("--isolation-level", level, "--max-messages", str(messages), "--timeout-ms", "3000"),
+            *("--isolation-level", level, "--max-messages", str(messages), "--timeout-ms", f"{quiet * 1000:.0f}"),
             *(word for key, value in shown.items() for word in ("--formatter-property", f"{key}={value}")),
         ]
         done = subprocess.run(command, check=False, capture_output=True, timeout=seconds)
-        lines = done.stdout.decode().splitlines()
+        lines = done.stdout.decode().split("\n")[:-1]
         if not lines and b"TimeoutException" not in done.stderr:
             raise ComponentFailed(f"the console consumer printed nothing: {done.stderr.decode()[-2000:]}")
         return [_parsed(line) for line in lines]
@@ -269,7 +275,10 @@ def _pkcs8(key: bytes) -> bytes:
 
 
 def _parsed(line: str) -> Read:
-    partition, offset, headers, key, value = line.split("\t", 4)
+    try:
+        partition, offset, headers, key, value = line.split("\t", 4)
+    except ValueError:
+        raise ComponentFailed(f"the console consumer printed {line[:300]!r}") from None
     found = dict(pair.split(":", 1) for pair in headers.split("\x01")) if ":" in headers else {}
     return Read(
         int(partition.removeprefix("Partition:")),

@@ -149,7 +149,7 @@ class Outages:
         """All that a topic holds; three readers find the end by themselves, after some quiet."""
         return [
             Message(read.key, None if read.value is None else read.value.encode(), read.headers)
-            for read in self._broker.read(topic, _ALL)
+            for read in self._broker.read(topic, _ALL, quiet=8)
         ]
 
     def _objects(self) -> dict[str, Mapping[str, Any]]:
