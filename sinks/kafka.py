@@ -177,7 +177,8 @@ class Kafka:
                 await session.close()
         finally:
             if nursery is not None:
-                await nursery.__aexit__(kind, error, trace)
+                # An error of the body is not the nursery's: it would come out wrapped in a group.
+                await nursery.__aexit__(None, None, None)
 
     async def open(self, resume: Resume, context: Context) -> Resume:
         """Look at the topics, make those that are missing if so configured, and begin.

@@ -34,9 +34,7 @@ class StartKafka(Protocol):
 
 
 @contextlib.contextmanager
-def _running(
-    request: pytest.FixtureRequest, kind: Callable[..., Part] = Cluster, **options: Any
-) -> Iterator[Part]:
+def _running(request: pytest.FixtureRequest, kind: Callable[..., Part], **options: Any) -> Iterator[Part]:
     """A cluster or broker for a fixture; where it cannot be had, the test is skipped, but fails in CI."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     failed_before = request.session.testsfailed
@@ -62,14 +60,14 @@ def unavailable(missing: ComponentUnavailable) -> NoReturn:
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The shared cluster of the current version: use a namespace of your own, do not restart or stop it."""
-    with _running(request) as running:
+    with _running(request, Cluster) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def old_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The shared cluster of the oldest version that the tests know; the rules of ``cluster`` hold."""
-    with _running(request, version=OLD) as running:
+    with _running(request, Cluster, version=OLD) as running:
         yield running
 
 
@@ -88,7 +86,7 @@ def start_cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
     with contextlib.ExitStack() as stack:
 
         def start(**options: Any) -> Cluster:
-            return stack.enter_context(_running(request, **options))
+            return stack.enter_context(_running(request, Cluster, **options))
 
         yield start
 

@@ -27,7 +27,6 @@ TOOL_SECONDS = 90
 # A JVM that lives for a second is faster when it does not optimise.
 _SMALL_JVM = ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
-_FORMATS = "org.apache.kafka.tools.consumer.DefaultMessageFormatter"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Broker(Server):
         """What Java's console consumer prints: so many messages, fewer if no more come for `quiet` seconds."""
         level = "read_committed" if committed else "read_uncommitted"
         shown = {f"print.{what}": "true" for what in ("partition", "offset", "headers", "key")}
-        shown |= {"null.literal": "<null>", "key.separator": "\\t", "headers.separator": "\\u0001"}
+        shown |= {"null.literal": "<null>", "key.separator": "\t", "headers.separator": "\x01"}
         command = [
             *self._java(*_SMALL_JVM),
             "org.apache.kafka.tools.consumer.ConsoleConsumer",
