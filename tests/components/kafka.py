@@ -100,15 +100,25 @@ class Broker(Server):
         quiet: float = 3,
         seconds: float = TOOL_SECONDS,
     ) -> list[Read]:
-        """What Java's console consumer prints: so many messages, fewer if no more come for `quiet` seconds."""
+        """What Java's console consumer prints: so many messages, fewer if no more come for `quiet` seconds.
+
+        The topic is a regular expression; those that match are read together.
+        """
         level = "read_committed" if committed else "read_uncommitted"
         shown = {f"print.{what}": "true" for what in ("partition", "offset", "headers", "key")}
         shown |= {"null.literal": "<null>", "key.separator": "\t", "headers.separator": "\x01"}
         command = [
             *self._java(*_SMALL_JVM),
             "org.apache.kafka.tools.consumer.ConsoleConsumer",
-            *("--bootstrap-server", self.bootstrap, "--topic", topic, "--from-beginning"),
-            *("--isolation-level", level, "--max-messages", str(messages), "--timeout-ms", f"{quiet * 1000:.0f}"),
+            *("--bootstrap-server", self.bootstrap, "--include", topic, "--from-beginning"),
+            *(
+                "--isolation-level",
+                level,
+                "--max-messages",
+                str(messages),
+                "--timeout-ms",
+                f"{quiet * 1000:.0f}",
+            ),
             *(word for key, value in shown.items() for word in ("--formatter-property", f"{key}={value}")),
         ]
         done = subprocess.run(command, check=False, capture_output=True, timeout=seconds)

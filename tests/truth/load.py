@@ -75,14 +75,23 @@ class Loader:
         seed: of the choice of operations.
         rate: writes a second, all threads together.
         threads: how many connections.
+        prefix: of all names, so that a second loader does not meet what the first one left.
     """
 
     def __init__(
-        self, cluster: Cluster, namespaces: Sequence[str], *, seed: int, rate: float = 300, threads: int = 4
+        self,
+        cluster: Cluster,
+        namespaces: Sequence[str],
+        *,
+        seed: int,
+        rate: float = 300,
+        threads: int = 4,
+        prefix: str = "t",
     ) -> None:
         self.writes = 0
         self.errors: list[str] = []
         self._cluster = cluster
+        self._prefix = prefix
         self._namespaces = namespaces
         self._stop = threading.Event()
         self._pause = threads / rate
@@ -109,7 +118,7 @@ class Loader:
             while not self._stop.is_set():
                 target = rng.choice(RESOURCES)
                 namespace = rng.choice(self._namespaces)
-                name = f"t{index}-{rng.randrange(25)}"
+                name = f"{self._prefix}{index}-{rng.randrange(25)}"
                 self._write(client, rng, target, target.path.format(namespace), name, exists)
                 due += self._pause
                 self._stop.wait(max(0.0, due - time.monotonic()))

@@ -16,7 +16,7 @@ from tests.components.kafka import Broker
 from tests.components.process import eventually
 from tests.truth.harness import NAMESPACES, Bridge, history_of, loading, prepare
 from tests.truth.load import RESOURCES, Loader
-from tests.truth.oracle import Judgement
+from tests.truth.oracle import Fact, Judgement
 from tests.truth.topic import Message, TableJudgement, compare_tables, judge_topic, table_of
 
 __all__ = ["MEANWHILE", "Outage", "OutageReport", "Outages"]
@@ -25,11 +25,9 @@ Meanwhile = Literal["nothing", "SIGKILL", "SIGTERM"]
 MEANWHILE: Final[tuple[Meanwhile, ...]] = ("nothing", "SIGKILL", "SIGTERM")
 _DRAIN_SECONDS: Final = 30
 _ALL: Final = 10_000_000
-_TOPICS: Final = {
-    "configmaps": "k8s.truth.configmaps",
-    "secrets": "k8s.truth.secrets",
-    "widgets": "k8s.truth.widgets.truth.example.com",
-}
+_RESOURCES: Final = ("configmaps", "secrets", "widgets.truth.example.com")
+_SINKS: Final = {"events": "events.{resource}", "table": "table.{resource}"}
+"""Every write is read from the first topics, which keep all; the others are compacted as fast as they can be."""
 _COMPACTING: Final = {
     "cleanup.policy": "compact",
     "segment.bytes": "1048576",
@@ -82,26 +80,29 @@ class Outages:
         self._cluster = cluster
         self._broker = broker
         prepare(cluster)
-        for topic in _TOPICS.values():
-            config = [word for item in _COMPACTING.items() for word in ("--config", "=".join(item))]
-            where = ("--bootstrap-server", broker.bootstrap, "--topic", topic, "--partitions", "3")
-            broker.tool("org.apache.kafka.tools.TopicCommand", "--create", *where, *config)
-        options = {
-            "name": "events", "type": "kafka", "bootstrapServers": broker.bootstrap,
-            "topic": "k8s.{cluster}.{resource}", "createTopics": {"partitions": 1, "replicationFactor": 1},
+        config = [word for item in _COMPACTING.items() for word in ("--config", "=".join(item))]
+        for resource in _RESOURCES:
+            where = ("--bootstrap-server", broker.bootstrap, "--topic", f"table.{resource}")
+            broker.tool(
+                "org.apache.kafka.tools.TopicCommand", "--create", "--partitions", "3", *where, *config
+            )
+        common = {
+            "type": "kafka", "bootstrapServers": broker.bootstrap,
+            "createTopics": {"partitions": 3, "replicationFactor": 1, "cleanupPolicy": "delete"},
         }  # fmt: skip
-        self._bridge = Bridge(folder, cluster, [options | dict(sink or {})])
+        sinks = [{"name": name, "topic": topic, **common, **(sink or {})} for name, topic in _SINKS.items()]
+        self._bridge = Bridge(folder, cluster, sinks)
 
     def run(self, outage: Outage, *, seed: int, rate: float, say: Callable[[str], None]) -> OutageReport:
         """Load at `rate` writes a second through one outage; then let the topics be read and judged."""
         bridge, since = self._bridge, self._cluster.etcd.revision() + 1
         bridge.start()
         eventually(bridge.synced, "the first listing of every stream", seconds=60)
-        loader = Loader(self._cluster, NAMESPACES, seed=seed, rate=rate)
+        loader = Loader(self._cluster, NAMESPACES, seed=seed, rate=rate, prefix=f"s{seed}-")
         drained_in = None
         with loading(loader):
             time.sleep(3)
-            self._broker.terminate()
+            self._broker.kill()
             say(f"broker away; {loader.writes} writes")
             time.sleep(outage.seconds / 2)
             if outage.meanwhile != "nothing":
@@ -128,28 +129,27 @@ class Outages:
         return took
 
     def _judge(
-        self, outage: Outage, writes: int, drained_in: float | None, history: list[Any]
+        self, outage: Outage, writes: int, drained_in: float | None, history: list[Fact]
     ) -> OutageReport:
         """Read until all is there; a reader that finds nothing more for a while has all there is."""
         deadline, expected = time.monotonic() + 90, len(history)
         found: list[Message] = []
         while True:
-            found = [message for topic in _TOPICS.values() for message in self._read(topic)]
-            events = len({m.headers["id"] for m in found if m.value is not None})
+            found = self._read("events")
+            events = len({m.headers["id"] for m in _since(found, history) if m.value is not None})
             if events >= expected or time.monotonic() > deadline:
                 break
         self._bridge.stop()
-        since = min(fact.revision for fact in history)
-        judgement = judge_topic(history, _since(found, since))
-        return OutageReport(
-            outage, writes, drained_in, judgement, compare_tables(table_of(found), self._objects())
-        )
+        judgement = judge_topic(history, _since(found, history))
+        table = compare_tables(table_of(self._read("table")), self._objects())
+        return OutageReport(outage, writes, drained_in, judgement, table)
 
-    def _read(self, topic: str) -> list[Message]:
-        """All that a topic holds; three readers find the end by themselves, after some quiet."""
+    def _read(self, which: str) -> list[Message]:
+        """All that the topics of a sink hold; the reader finds the end by some quiet."""
+        topics = "|".join(f"{which}.{resource}" for resource in _RESOURCES)
         return [
             Message(read.key, None if read.value is None else read.value.encode(), read.headers)
-            for read in self._broker.read(topic, _ALL, quiet=8)
+            for read in self._broker.read(topics, _ALL, quiet=6)
         ]
 
     def _objects(self) -> dict[str, Mapping[str, Any]]:
@@ -159,7 +159,12 @@ class Outages:
             group = target.api_version.rpartition("/")[0]
             resource = target.path.rpartition("/")[2]
             shown = self._cluster.kubectl(
-                "get", f"{resource}.{group}" if group else resource, "-A", "-o", "json"
+                "get",
+                f"{resource}.{group}" if group else resource,
+                "-A",
+                "-o",
+                "json",
+                "--show-managed-fields",
             )
             for item in json.loads(shown)["items"]:
                 metadata = item["metadata"]
@@ -168,6 +173,7 @@ class Outages:
         return objects
 
 
-def _since(messages: list[Message], revision: int) -> list[Message]:
+def _since(messages: list[Message], history: list[Fact]) -> list[Message]:
     """Writes of this outage only: earlier ones were judged by their own."""
-    return [m for m in messages if m.value is None or int(m.headers["resourceVersion"] or 0) >= revision]
+    first = min(fact.revision for fact in history)
+    return [message for message in messages if int(message.headers["resourceVersion"] or 0) >= first]

@@ -31,6 +31,12 @@ class TableJudgement:
         """Whether each key is right."""
         return not (self.missing or self.extra or self.different)
 
+    def __str__(self) -> str:
+        """Counts, and an example of each wrong."""
+        wrongs = {"missing": self.missing, "extra": self.extra, "different": self.different}
+        counts = ", ".join(f"{what} {len(found)}" for what, found in wrongs.items())
+        return counts + "".join(f"\n  {what}: {found[0]}" for what, found in wrongs.items() if found)
+
 
 def judge_topic(history: Sequence[Fact], messages: Iterable[Message]) -> Judgement:
     """At least once: what was repeated is passed over by its id, then nothing may be missing or disordered.
