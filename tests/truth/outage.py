@@ -27,7 +27,7 @@ _DRAIN_SECONDS: Final = 30
 _ALL: Final = 10_000_000
 _RESOURCES: Final = ("configmaps", "secrets", "widgets.truth.example.com")
 _SINKS: Final = {"events": "events.{resource}", "table": "table.{resource}"}
-"""Every write is read from the first topics, which keep all; the others are compacted as fast as they can be."""
+"""Every write is read from the first topics, which keep all; the others are compacted as fast as can be."""
 _COMPACTING: Final = {
     "cleanup.policy": "compact",
     "segment.bytes": "1048576",
