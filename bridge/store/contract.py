@@ -9,9 +9,8 @@ from typing import Protocol
 import msgspec
 
 from bridge.changes.change import Batch, Change, Cursor, StreamInfo
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import DeadLetter, LettersFull
 from bridge.changes.reconcile import Inventory
-from bridge.errors import BridgeError
 
 __all__ = [
     "Backlogs",
@@ -179,10 +178,6 @@ class Log(Protocol):
     async def aclose(self) -> None:
         """Commit what was accepted, acknowledge cursors durably, release the lock."""
         ...
-
-
-class LettersFull(BridgeError):
-    """There is no room for another dead letter: the sink parks, its cursor stays before the record."""
 
 
 class Redriven(msgspec.Struct, frozen=True):
