@@ -3,12 +3,12 @@
 import msgspec
 
 from bridge.changes.change import Change, StreamInfo
-from bridge.errors import BridgeError
+from bridge.errors import Refused
 
 __all__ = ["DeadLetter", "LettersFull"]
 
 
-class LettersFull(BridgeError):
+class LettersFull(Refused):
     """There is no room for another dead letter: the sink parks, its cursor stays before the record."""
 
 
