@@ -33,6 +33,7 @@ __all__ = [
     "Overlap",
     "Record",
     "Rejected",
+    "Reopened",
     "Resume",
     "Sink",
     "Sparing",
@@ -214,4 +215,16 @@ class Checked(Protocol):
 
     async def problems(self, context: Context) -> Sequence[str]:
         """What is wrong now, each in one sentence that says what to do. Changes nothing anywhere."""
+        ...
+
+
+@runtime_checkable
+class Reopened(Protocol):
+    """A sink that can let go of what was put aside under its feet, as log files are: on SIGHUP."""
+
+    async def reopen(self) -> None:
+        """Open the destination anew if something else has taken its place.
+
+        It may come while a `deliver` is running. What cannot be opened is no error here: `deliver` says so.
+        """
         ...
