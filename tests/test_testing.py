@@ -51,7 +51,7 @@ class Good:
         pass
 
     async def open(self, resume: Resume, context: Context) -> Resume:
-        assert context.cluster_uid
+        assert [stream.name for stream in context.streams] == ["checks"]
         await trio.lowlevel.checkpoint()
         return resume
 
@@ -274,8 +274,40 @@ async def broken(make: Callable[[], Good]) -> list[str]:
     return []
 
 
-async def test_a_sink_that_keeps_every_promise_passes() -> None:
-    assert await broken(Good) == []
+class Pipelined(Good):
+    """Takes the next records before it owns the last ones, in order."""
+
+    overlap: ClassVar[Overlap] = Overlap.PIPELINE
+    concurrency: ClassVar[int] = 4
+
+    async def put(self, records: Sequence[Record]) -> dict[int, str]:
+        refused = await super().put(records)
+        await trio.sleep(0.001)
+        return refused
+
+
+class Lanes(Pipelined):
+    overlap: ClassVar[Overlap] = Overlap.LANES
+
+
+class Racing(Good):
+    """Says that it keeps the order of overlapping calls, and does not."""
+
+    overlap: ClassVar[Overlap] = Overlap.PIPELINE
+    concurrency: ClassVar[int] = 4
+
+    async def put(self, records: Sequence[Record]) -> dict[int, str]:
+        await trio.sleep(0.002 if records[0].position % 2 else 0)
+        return await super().put(records)
+
+
+@pytest.mark.parametrize("sink", [Good, Pipelined, Lanes])
+async def test_a_sink_that_keeps_every_promise_passes(sink: type[Good]) -> None:
+    assert await broken(sink) == []
+
+
+async def test_a_pipeline_that_reorders_is_told() -> None:
+    assert "Records of one object are out of order." in await broken(Racing)
 
 
 @pytest.mark.parametrize(("sink", "sentence"), BAD, ids=[sink.__name__ for sink, _ in BAD])

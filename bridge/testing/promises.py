@@ -11,8 +11,8 @@ from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.changes.record import Record
 from bridge.delivery.pacing import Retry
 from bridge.delivery.sink import Checked, Context, Rejected, Resume, Sink, Unavailable
-from bridge.delivery.worker import Plan, Worker
-from bridge.testing.stage import STREAM, UNWELCOME, CancelAtStep, FixedLog, Troubles, change, delivery
+from bridge.delivery.worker import Hooks, Plan, Worker
+from bridge.testing.stage import RESUME, STREAM, UNWELCOME, CancelAtStep, FixedLog, Troubles, change, delivery
 
 __all__ = ["Broken", "Outage", "Promises", "Read"]
 
@@ -175,13 +175,13 @@ class Promises:
 
     def _worker(self, sink: Sink, position: int, troubles: Troubles) -> Worker:
         plan = Plan(_NAME, _BRIDGE, form=self._form, retry=Retry(initial=0.01, max=0.05))
-        return Worker(plan, sink, self._log, Resume("check", 1, position), logger=troubles)
+        hooks = Hooks(streams=lambda: [STREAM])
+        return Worker(plan, sink, self._log, _at(position), hooks=hooks, logger=troubles)
 
     @asynccontextmanager
     async def _opened(self, sink: Sink) -> AsyncIterator[Sink]:
         async with sink as entered:
-            resume = Resume("check", 1, self._log.end())
-            known = await entered.open(resume, self._context)
+            known = await entered.open(_at(self._log.end()), self._context)
             if not isinstance(known, Resume):
                 raise Broken(
                     "`open` must return where to go on: the Resume that it was given, or a better one."
@@ -257,3 +257,7 @@ class Promises:
     async def _values(self) -> Sequence[bytes]:
         found = self._read()
         return await found if inspect.isawaitable(found) else found
+
+
+def _at(position: int) -> Resume:
+    return Resume(RESUME.log_id, RESUME.incarnation, position)

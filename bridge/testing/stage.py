@@ -7,13 +7,16 @@ import trio
 
 from bridge.changes.change import Batch, Change, StreamInfo
 from bridge.changes.record import Record
-from bridge.delivery.sink import Delivery
+from bridge.delivery.sink import Delivery, Resume
+from bridge.errors import StateError
 
-__all__ = ["STREAM", "UNWELCOME", "CancelAtStep", "FixedLog", "Troubles", "change", "delivery"]
+__all__ = ["RESUME", "STREAM", "UNWELCOME", "CancelAtStep", "FixedLog", "Troubles", "change", "delivery"]
 
 UNWELCOME: Final = "unwelcome"
 """Stands in every record that a destination must refuse when it is checked with `refuses=True`."""
 
+RESUME: Final = Resume("check", 1, 0)
+"""Where everything begins."""
 STREAM: Final = StreamInfo("checks", "", "v1", "configmaps", "ConfigMap")
 
 
@@ -44,6 +47,15 @@ class FixedLog:
     def acknowledge(self, name: str, position: int) -> None:  # noqa: ARG002 - there is one sink
         """Remember it."""
         self.acknowledged = position
+
+    def verify(self, log_id: str, incarnation: int, position: int) -> None:
+        """Know every place that this check gave out, as the bridge's log does.
+
+        Raises:
+            StateError: the sink's destination names another one.
+        """
+        if (log_id, incarnation) != (RESUME.log_id, RESUME.incarnation) or position > self.end():
+            raise StateError(f"position {position} of the log {log_id!r} was never given out")
 
 
 class Troubles(list[str]):
