@@ -75,7 +75,8 @@ class OAuth2Options:
         ),
     )
     client_authentication: Literal["basic", "form"] = field(
-        default="basic", metadata=about("Whether id and secret are sent in a header or in the form.")
+        default="basic",
+        metadata=about("Whether id and secret are sent in a header or in the form.", example="form"),
     )
     tls: TlsOptions | None = field(
         default=None,
@@ -101,7 +102,11 @@ class AuthOptions:
         metadata=about("A user and password.", example="{username: me, password: {env: PASSWORD}}"),
     )
     oauth2: OAuth2Options | None = field(
-        default=None, metadata=about("OAuth2 client credentials; tokens are fetched and renewed.")
+        default=None,
+        metadata=about(
+            "OAuth2 client credentials; tokens are fetched and renewed.",
+            example="{tokenUrl: https://login.example/token, clientId: me, clientSecret: {env: SECRET}}",
+        ),
     )
 
     def __post_init__(self) -> None:

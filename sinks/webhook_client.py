@@ -218,7 +218,7 @@ def _length(response: httpx.Response) -> int:
 
 
 class _Body(httpx.AsyncByteStream):
-    """One piece. (httpx's own is a generator, and a cancelled request leaves it to the garbage collector.)"""
+    """One piece; httpx's own is a generator, which a cancelled request leaves to the garbage collector."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
