@@ -201,7 +201,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Sparing(Protocol):
-    """A sink that gets fewer records at once than `max_records` unless `batch.maxRecords` asks for more."""
+    """A sink that is handed fewer records at once than `max_records` unless `batch.maxRecords` is set."""
 
     @property
     def default_records(self) -> int:

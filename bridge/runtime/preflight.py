@@ -10,6 +10,7 @@ from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.reach import service_connection
 from bridge.runtime.plans import resource_of
+from bridge.runtime.volume import short_lived
 
 __all__ = ["check"]
 
@@ -42,6 +43,9 @@ async def check(config: Config) -> int:
         problems += [str(missing) for missing in await missing_permissions(api, wanted)]
     for want in wanted:
         print(f"stream {want.stream}: {want.resource.api_version} {want.resource.kind}")  # noqa: T201
+    warning = _state_warning(config)
+    if warning:
+        print(f"warning: {warning}")  # noqa: T201
     if problems:
         raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
     print("ok")  # noqa: T201
@@ -59,3 +63,16 @@ def _state_problems(config: Config) -> Iterator[str]:
         existing = existing.parent
     if not os.access(existing, os.W_OK):
         yield f"state.path {path} cannot be written: make {existing} writable for this user"
+
+
+def _state_warning(config: Config) -> str:
+    """A state that ends with the pod breaks one promise without a sign of it; "" when it may stay."""
+    if config.state is None:
+        return ""
+    place = short_lived(config.state.path)
+    if not place:
+        return ""
+    return (
+        f"state.path {config.state.path} is on {place}, which does not outlive the pod or the machine: "
+        "with the inventory each deletion meanwhile is lost; mount a PersistentVolumeClaim there"
+    )
