@@ -15,6 +15,7 @@ from tests.bench.moments import memory, restart, start
 from tests.bench.speed import pace, speed
 from tests.bench.stage import Stage
 from tests.bench.table import Row, render
+from tests.bench.webhooks import webhooks
 
 __all__ = ["main", "measure"]
 
@@ -47,12 +48,17 @@ def _restart(stage: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noq
     return restart(stage, rounds=rounds or (1 if quick else 5), say=_say)
 
 
+def _webhook(_: Stage, quick: bool, rounds: int | None) -> list[Row]:  # noqa: FBT001
+    return webhooks(requests=800 if quick else 4000, rounds=rounds or (1 if quick else 5), say=_say)
+
+
 FIGURES: dict[str, Figure] = {
     "speed": _speed,
     "pace": _pace,
     "memory": _memory,
     "start": _start,
     "restart": _restart,
+    "webhook": _webhook,
 }
 
 
