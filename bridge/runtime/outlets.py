@@ -4,14 +4,14 @@ import hashlib
 
 import trio
 
-from bridge.changes.envelope import Bridge, Format
+from bridge.changes.change import StreamInfo
+from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
-from bridge.delivery.handout import Selection
-from bridge.delivery.pacing import Retry
 from bridge.delivery.sink import Resume
 from bridge.delivery.stats import SinkStats
-from bridge.delivery.worker import Plan, Worker
+from bridge.delivery.worker import Hooks, Worker
 from bridge.logs import log
+from bridge.runtime.sinkplans import SinkPlans
 from bridge.store.contract import Log
 
 __all__ = ["Outlets"]
@@ -29,11 +29,16 @@ class Outlets:
         self._config = config
         self._log = records
         self._workers: list[Worker] = []
+        self._streams: dict[str, StreamInfo] = {}
 
     @property
     def stats(self) -> list[SinkStats]:
         """One for each sink that is open."""
         return [worker.stats for worker in self._workers]
+
+    def learn(self, stream: StreamInfo) -> None:
+        """The API server has told what a configured stream is; sinks that are opened later know it."""
+        self._streams[stream.name] = stream
 
     async def open(self, bridge: Bridge, nursery: trio.Nursery) -> None:
         """Attach each sink to the log and start its worker; from then on it holds back trimming.
@@ -41,19 +46,17 @@ class Outlets:
         Raises:
             StateError: a cursor is not from this log.
         """
-        types = {stream.name: stream.types for stream in self._config.streams}
+        plans = SinkPlans(self._config)
         identity = self._log.identity
         for sink in self._config.sinks:
             position = (await self._log.open_sink(sink.name, _fingerprint(sink))).position
-            plan = Plan(
-                sink.name,
-                bridge,
-                Selection(sink.streams, sink.types, types),
-                Format(sink.format),
-                Retry(sink.retry.initial, sink.retry.max),
-            )
             resume = Resume(identity.log_id, identity.incarnation, position)
-            self._workers.append(Worker(plan, sink.options, self._log, resume))
+            hooks = Hooks(
+                letters=self._log if sink.on_reject == "deadLetter" else None,
+                streams=lambda: list(self._streams.values()),
+            )
+            plan = plans.plan(sink, bridge)
+            self._workers.append(Worker(plan, sink.options, self._log, resume, hooks=hooks))
         await self._log.detach_sinks([sink.name for sink in self._config.sinks])
         for worker in self._workers:
             nursery.start_soon(worker.run)
