@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-__all__ = ["header_problem", "url_problem"]
+__all__ = ["header_problem", "no_host", "url_problem"]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LONGEST_LABEL: Final = 63
@@ -43,7 +43,8 @@ def url_problem(text: str) -> str | None:
     return next((problem for wrong, problem in _URL_RULES if wrong(url)), None)
 
 
-def _no_host(host: str) -> bool:
+def no_host(host: str) -> bool:
+    """Whether a host is none: empty, or with a label that no resolver takes."""
     # Longer labels fail in the resolver with an error of no kind (RFC 1035, 2.3.4).
     return any(not 0 < len(label) <= _LONGEST_LABEL for label in host.rstrip(".").split("."))
 
@@ -53,7 +54,7 @@ _URL_RULES: Final[tuple[tuple[Callable[[httpx.URL], bool], str], ...]] = (
         lambda url: url.scheme not in {"http", "https"} or not url.host,
         "write https://HOST/PATH, or http:// where nobody can listen",
     ),
-    (lambda url: _no_host(url.host), "its host is no name of one: between dots stand 1 to 63 characters"),
+    (lambda url: no_host(url.host), "its host is no name of one: between dots stand 1 to 63 characters"),
     (lambda url: not 0 < (url.port or 80) <= _LAST_PORT, "its port is none; write one of 1 to 65535"),
     (
         lambda url: bool(url.userinfo),

@@ -155,23 +155,22 @@ async def test_all_who_wait_share_one_token_and_one_failure() -> None:
 
         return then
 
-    failures = 0
-    async with receiving(gated(answer(503)), token("t1")) as issuer, receiving() as receiver:
+    failures: list[float | None] = []
+    async with receiving(gated(answer(503, retry_after="7")), token("t1")) as issuer, receiving() as receiver:
         async with hooked(receiver.url, auth=credentials(issuer), concurrency=8) as sink:
 
             async def one(number: int) -> None:
-                nonlocal failures
-                try:
+                    try:
                     await send(sink, number)
-                except Unavailable:
-                    failures += 1
+                except Unavailable as error:
+                    failures.append(error.retry_after)
 
             async with trio.open_nursery() as nursery:
                 for number in range(8):
                     nursery.start_soon(one, number)
                 await trio.testing.wait_all_tasks_blocked()
                 gate.set()
-            assert failures == 8
+            assert failures == [7.0] * 8
             assert len(issuer.requests) == 1
             async with trio.open_nursery() as nursery:
                 for number in range(8):

@@ -110,6 +110,7 @@ def test_an_address_that_cannot_be_sent_to_is_told(url: str, words: str) -> None
         ("auth: {oauth2: {tokenUrl: h, clientId: i, clientSecret: s}}", "is not an http or https URL"),
         ("signingSecret: s3ntinel", "5: sinks[0]: `signingSecret`: a signing secret has 6 bytes"),
         ("signingSecret: 's3ntinel !'", "`signingSecret`: a signing secret is not base64; write `whsec_`"),
+        ("proxy: http://s3ntinel..h", "`proxy`: is not the address of a proxy; write http://HOST:PORT"),
         ("proxy: ftp://s3ntinel@h", "`proxy`: is not the address of a proxy; write http://HOST:PORT"),
         ("tls: {key: /k}", "has a key without its certificate"),
         ("tls: {ca: /c, insecure: true}", "is insecure, so nothing is held against its ca"),
