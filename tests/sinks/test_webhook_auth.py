@@ -160,7 +160,7 @@ async def test_all_who_wait_share_one_token_and_one_failure() -> None:
         async with hooked(receiver.url, auth=credentials(issuer), concurrency=8) as sink:
 
             async def one(number: int) -> None:
-                    try:
+                try:
                     await send(sink, number)
                 except Unavailable as error:
                     failures.append(error.retry_after)
