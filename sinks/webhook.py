@@ -80,7 +80,7 @@ class Webhook:
         )
     )
     method: Literal["POST", "PUT", "PATCH"] = field(
-        default="POST", metadata=about("The method of each request.")
+        default="POST", metadata=about("The method of each request.", example="PUT")
     )
     headers: Mapping[str, Secret] = field(
         default_factory=dict, metadata=about("Further headers.", example="{x-api-key: {env: HOOK_KEY}}")

@@ -69,7 +69,7 @@ def refusal(answer: Answer, target: str, now: datetime, hide: tuple[str, ...] = 
     if 200 <= status < 300:  # noqa: PLR2004 - the class of success
         return None
     if status == HTTPStatus.GONE:
-        raise Stopped(f"{said}: it wants nothing more; restart the bridge if it does, or remove this sink")
+        raise Stopped(f"{said}: it wants nothing more; `resume` or a restart tries again, or remove the sink")
     wait = retry_after(answer.headers, now)
     if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
         raise Unavailable(f"{said}{_redirect(answer)}", retry_after=wait, reason="redirect")

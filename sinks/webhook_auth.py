@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Protocol
 from urllib.parse import quote_plus, urlencode
 
@@ -12,7 +13,7 @@ import trio
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
 from bridge.settings import Text, about
-from sinks.webhook_answers import Answer, plain
+from sinks.webhook_answers import Answer, plain, retry_after
 from sinks.webhook_secrets import Kept, header_value
 from sinks.webhook_tls import TlsOptions
 from sinks.webhook_url import url_problem
@@ -75,7 +76,8 @@ class OAuth2Options:
         ),
     )
     client_authentication: Literal["basic", "form"] = field(
-        default="basic", metadata=about("Whether id and secret are sent in a header or in the form.")
+        default="basic",
+        metadata=about("Whether id and secret are sent in a header or in the form.", example="form"),
     )
     tls: TlsOptions | None = field(
         default=None,
@@ -101,7 +103,11 @@ class AuthOptions:
         metadata=about("A user and password.", example="{username: me, password: {env: PASSWORD}}"),
     )
     oauth2: OAuth2Options | None = field(
-        default=None, metadata=about("OAuth2 client credentials; tokens are fetched and renewed.")
+        default=None,
+        metadata=about(
+            "OAuth2 client credentials; tokens are fetched and renewed.",
+            example="{tokenUrl: https://login.example/token, clientId: me, clientSecret: {env: SECRET}}",
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -248,6 +254,7 @@ class ClientCredentials:
         if answer.status != 200:  # noqa: PLR2004 - RFC 6749, 5.1
             raise Unavailable(
                 f"{where} gives no token: {answer.status}{self._words(answer)}; check `auth.oauth2`",
+                retry_after=retry_after(answer.headers, datetime.now(UTC)),
                 reason="credentials",
             )
         try:

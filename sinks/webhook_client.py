@@ -19,6 +19,7 @@ from sinks.webhook_answers import Answer
 from sinks.webhook_failures import Target, too_late, unreachable
 from sinks.webhook_secrets import Kept
 from sinks.webhook_tls import Trust
+from sinks.webhook_url import no_host
 
 __all__ = ["Client", "parse_proxy"]
 
@@ -218,7 +219,7 @@ def _length(response: httpx.Response) -> int:
 
 
 class _Body(httpx.AsyncByteStream):
-    """One piece. (httpx's own is a generator, and a cancelled request leaves it to the garbage collector.)"""
+    """One piece; httpx's own is a generator, which a cancelled request leaves to the garbage collector."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -254,7 +255,7 @@ def parse_proxy(value: bytes) -> httpx.Proxy:
         proxy = httpx.Proxy(value.decode("ascii").strip(), ssl_context=None)
     except (ValueError, httpx.InvalidURL):
         proxy = None
-    if proxy is None or not proxy.url.host:
+    if proxy is None or no_host(proxy.url.host):
         raise ValueError(
             "is not the address of a proxy; write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
         )

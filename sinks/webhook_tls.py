@@ -55,7 +55,10 @@ class TlsOptions:
     )
     insecure: bool = field(
         default=False,
-        metadata=about("Whether any certificate is accepted; anybody in between can then read and answer."),
+        metadata=about(
+            "Whether any certificate is accepted; anybody in between can then read and answer.",
+            example="true",
+        ),
     )
 
     def __post_init__(self) -> None:

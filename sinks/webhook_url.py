@@ -1,14 +1,16 @@
 """Which addresses and headers may be configured. No I/O here."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import httpx
 
-__all__ = ["header_problem", "url_problem"]
+__all__ = ["header_problem", "no_host", "url_problem"]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LONGEST_LABEL: Final = 63
+_LAST_PORT: Final = 65535
 _OURS: Final = frozenset(
     {
         "accept-encoding",
@@ -17,6 +19,7 @@ _OURS: Final = frozenset(
         "content-length",
         "content-type",
         "expect",
+        "host",
         "keep-alive",
         "te",
         "trailer",
@@ -37,15 +40,28 @@ def url_problem(text: str) -> str | None:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
         return "it cannot be read; write https://HOST/PATH"
-    if url.scheme not in {"http", "https"} or not url.host:
-        return "write https://HOST/PATH, or http:// where nobody can listen"
-    if any(not 0 < len(label) < 64 for label in url.host.rstrip(".").split(".")):  # noqa: PLR2004 - RFC 1035
-        return "its host is no name of one: between dots stand 1 to 63 characters"
-    if url.userinfo:
-        return "it holds a user; write user and password into `auth.basic`, where they can be secret"
-    if url.fragment:
-        return "a receiver never sees what follows `#`; remove it"
-    return None
+    return next((problem for wrong, problem in _URL_RULES if wrong(url)), None)
+
+
+def no_host(host: str) -> bool:
+    """Whether a host is none: empty, or with a label that no resolver takes."""
+    # Longer labels fail in the resolver with an error of no kind (RFC 1035, 2.3.4).
+    return any(not 0 < len(label) <= _LONGEST_LABEL for label in host.rstrip(".").split("."))
+
+
+_URL_RULES: Final[tuple[tuple[Callable[[httpx.URL], bool], str], ...]] = (
+    (
+        lambda url: url.scheme not in {"http", "https"} or not url.host,
+        "write https://HOST/PATH, or http:// where nobody can listen",
+    ),
+    (lambda url: no_host(url.host), "its host is no name of one: between dots stand 1 to 63 characters"),
+    (lambda url: not 0 < (url.port or 80) <= _LAST_PORT, "its port is none; write one of 1 to 65535"),
+    (
+        lambda url: bool(url.userinfo),
+        "it holds a user; write user and password into `auth.basic`, where they can be secret",
+    ),
+    (lambda url: bool(url.fragment), "a receiver never sees what follows `#`; remove it"),
+)
 
 
 def header_problem(names: Iterable[str], *, authorized: bool) -> str | None:

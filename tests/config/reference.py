@@ -59,6 +59,8 @@ def _value(setting: Setting) -> str:
         return "keys below, or a name"
     if isinstance(kind, Object):
         return "keys below"
+    if isinstance(kind, Listing) and kind.length.or_one:
+        return f"{_form(kind.item)}; or a list of such"
     if isinstance(kind, Listing):
         return "list, keys below" if isinstance(kind.item, Object) else f"list, each: {_form(kind.item)}"
     return _form(kind)

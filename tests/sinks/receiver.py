@@ -151,7 +151,7 @@ async def _read(stream: trio.abc.Stream, connection: int) -> Received | None:
     while True:
         event = parser.next_event()
         if event is h11.NEED_DATA:
-            parser.receive_data(await stream.receive_some())
+            parser.receive_data(bytes(await stream.receive_some()))
         elif isinstance(event, h11.Request):
             request = event
         elif isinstance(event, h11.Data):

@@ -9,9 +9,12 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.changes.change import Change, StreamInfo
+from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.changes.record import Record
 from bridge.delivery.sink import Stopped
 from sinks.webhook_body import CloudEvents, Message, compose
+from tests.changes.samples import BRIDGES, CHANGES, STREAMS
 from tests.sinks.receiver import record
 
 VALUES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=40)
@@ -94,6 +97,20 @@ def test_each_event_of_a_batch_is_read_back(mode: CloudEvents | None, *, togethe
         assert content_type(message) == b"application/cloudevents-batch+json"
         read = [JSONFormat().read(None, json.dumps(each)) for each in json.loads(message.body)]
         assert [told(each) for each in read] == [expected(number) for number in range(count)]
+
+
+@given(BRIDGES, STREAMS, CHANGES)
+def test_every_mode_says_the_same_of_whatever_the_format_renders(
+    bridge: Bridge, stream: StreamInfo, change: Change
+) -> None:
+    rendered = Renderer(bridge, stream, Format.CLOUDEVENTS).render(change, 1)
+    assert rendered is not None
+    kind = Format.CLOUDEVENTS.content_type
+    binary = from_binary(http(compose([rendered], "binary", kind, together=False)), JSONFormat())
+    structured = from_structured(http(compose([rendered], None, kind, together=False)), JSONFormat())
+    assert binary.get_attributes() == structured.get_attributes()
+    assert binary.get_data() == structured.get_data()
+    assert binary.get_id() == rendered.id
 
 
 @pytest.mark.parametrize("mode", ["structured", "binary", "batch"])
