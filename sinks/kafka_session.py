@@ -308,7 +308,9 @@ async def problems(options: "Kafka", context: Context) -> Sequence[str]:
         found = await trio.to_thread.run_sync(preflight.look, wanted, " ; ".join(acls))
     except Broken as error:
         return [error.trouble.sentence]
-    except (SecretError, Stopped) as error:
+    except SecretError as error:
+        return [f"Kafka: {error}."]
+    except Stopped as error:
         return [str(error)]
     troubles: list[Trouble] = list(found.troubles)
     if options.create_topics is None:

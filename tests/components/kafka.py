@@ -94,7 +94,7 @@ class Broker(Server):
     def read(
         self, topic: str, messages: int, *, committed: bool = True, seconds: float = TOOL_SECONDS
     ) -> list[Read]:
-        """What Java's console consumer prints: at most so many messages, fewer if no more come for 3 s."""
+        """What Java's console consumer prints: so many messages, fewer if no more come for 20 s."""
         level = "read_committed" if committed else "read_uncommitted"
         shown = {f"print.{what}": "true" for what in ("partition", "offset", "headers", "key")}
         shown |= {"null.literal": "<null>", "key.separator": "\t", "headers.separator": "\x01"}
@@ -102,7 +102,7 @@ class Broker(Server):
             *self._java(*_SMALL_JVM),
             "org.apache.kafka.tools.consumer.ConsoleConsumer",
             *("--bootstrap-server", self.bootstrap, "--topic", topic, "--from-beginning"),
-            *("--isolation-level", level, "--max-messages", str(messages), "--timeout-ms", "3000"),
+            *("--isolation-level", level, "--max-messages", str(messages), "--timeout-ms", "20000"),
             *(word for key, value in shown.items() for word in ("--formatter-property", f"{key}={value}")),
         ]
         done = subprocess.run(command, check=False, capture_output=True, timeout=seconds)
