@@ -24,8 +24,8 @@ from sinks.kafka_voice import Voice
 __all__ = ["Broken", "Findings", "Preflight", "Wanted"]
 
 T = TypeVar("T")
-_SECONDS: Final = 10.0
-_PROBE_SECONDS: Final = 3.0
+_SECONDS: Final = 5.0
+_PROBE_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 1.0
 _SLICE_SECONDS: Final = 0.1
 _UNKNOWN: Final = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"}
@@ -183,7 +183,8 @@ class Preflight:
             waited, trouble = time.monotonic() - begun, self._voice.trouble
             if not probed and waited > _PROBE_SECONDS:
                 probed = True
-                trouble = trouble or probe(self._servers, tls=self._tls, sasl=self._sasl)
+                if trouble is None or not trouble.certain:
+                    trouble = probe(self._servers, tls=self._tls, sasl=self._sasl)
             if trouble is not None and trouble.certain and waited > _GRACE_SECONDS:
                 raise Broken(trouble)
             if waited > _SECONDS:

@@ -93,7 +93,7 @@ async def test_something_that_hangs_up() -> None:
 
 async def test_tls_where_none_is_spoken(kafka: Broker) -> None:
     sentence, reason = await complaint(kafka.address("PLAINTEXT"), tls=Tls(ca=kafka.ca_file))
-    assert "does not speak TLS on this port: remove `tls`, or use the port that does" in sentence
+    assert "as a port without TLS does: remove `tls`, or use the port that has it" in sentence
     assert reason == "tls"
 
 
@@ -194,6 +194,11 @@ async def test_a_name_of_a_stream_that_makes_a_topic_too_long_stops_the_sink(kaf
                 "Authentication at Kafka b:1 failed (SASL authentication error: Authentication failed): "
                 "check user and password, or token, in `sasl`."
             ),
+        ),
+        (
+            "_TRANSPORT",
+            "ssl://b:1/1: Disconnected: SSL connection closed by peer (after 302ms in state UP)",
+            "Kafka at b:1 cannot be reached: Disconnected: SSL connection closed by peer.",
         ),
         ("_FAIL", "b:1/1: odd\nthing", "Kafka at b:1: odd thing (_FAIL)."),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,6 +200,33 @@ async def test_an_open_end_is_asked_for_never_guessed(
         await open_sink.deliver(span(1, 6))
         await open_sink.deliver(span(7, 8))
     assert await positions(kafka, topic) == list(range(1, 9))
+
+
+class Sleeping(Producer):
+    """A producer whose machine sleeps longer than a transaction may last, once."""
+
+    slept = False
+
+    def commit_transaction(self, timeout: float = 0) -> None:
+        if not Sleeping.slept:
+            Sleeping.slept = True
+            self.flush(10)
+            time.sleep(4)  # Kafka's own clock decides
+        super().commit_transaction(timeout)
+
+
+async def test_a_transaction_that_lasted_too_long_is_no_other_instance(
+    kafka: Broker, topic: str, where: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sleeping, "slept", False)
+    monkeypatch.setattr(kafka_transactions, "Producer", Sleeping)
+    properties = {"transaction.timeout.ms": Secret(value=b"2000")}
+    async with opened(transactional(kafka, topic, properties=properties), where) as open_sink:
+        with pytest.raises(Unavailable, match="took too long"):
+            await open_sink.deliver(span(1, 4))
+        await open_sink.deliver(span(1, 4))
+        await open_sink.deliver(span(5, 6))
+    assert await positions(kafka, topic) == list(range(1, 7))
 
 
 async def test_the_cursor_topic_must_be_compacted_and_of_one_partition(kafka: Broker, topic: str) -> None:
