@@ -16,7 +16,7 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from sinks.kafka_errors import Trouble, authorization, delivery_trouble
+from sinks.kafka_errors import Trouble, authorization, shorten
 from sinks.kafka_options import CreateTopics
 from sinks.kafka_probe import probe
 from sinks.kafka_voice import Voice
@@ -24,10 +24,10 @@ from sinks.kafka_voice import Voice
 __all__ = ["Broken", "Findings", "Preflight", "Wanted"]
 
 T = TypeVar("T")
-_SECONDS: Final = 12.0
-_PROBE_SECONDS: Final = 3.0
+_SECONDS: Final = 5.0
+_PROBE_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 1.0
-_SLICE_SECONDS: Final = 0.2
+_SLICE_SECONDS: Final = 0.1
 _UNKNOWN: Final = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"}
 
 
@@ -178,28 +178,26 @@ class Preflight:
             KafkaException: the broker's own refusal.
         """
         begun, probed = time.monotonic(), False
-        while True:
-            try:
-                return future.result(timeout=_SLICE_SECONDS)
-            except TimeoutError:
-                waited, trouble = time.monotonic() - begun, self._voice.trouble
-                if not probed and waited > _PROBE_SECONDS:
-                    probed = True
-                    trouble = trouble or probe(self._servers, tls=self._tls, sasl=self._sasl)
-                if trouble is not None and trouble.certain and waited > _GRACE_SECONDS:
-                    raise Broken(trouble) from None
-                if waited > _SECONDS:
-                    raise self._broken(None) from None
+        while not future.done():
+            self._admin.poll(_SLICE_SECONDS)  # what the connection has to say, or a moment
+            waited, trouble = time.monotonic() - begun, self._voice.trouble
+            if not probed and waited > _PROBE_SECONDS:
+                probed = True
+                if trouble is None or not trouble.certain:
+                    trouble = probe(self._servers, tls=self._tls, sasl=self._sasl)
+            if trouble is not None and trouble.certain and waited > _GRACE_SECONDS:
+                raise Broken(trouble)
+            if waited > _SECONDS:
+                raise self._broken(None)
+        return future.result()
 
     def _broken(self, error: KafkaException | None) -> Broken:
         certain = self._voice.trouble if self._voice.trouble and self._voice.trouble.certain else None
         trouble = certain or probe(self._servers, tls=self._tls, sasl=self._sasl) or self._voice.trouble
-        if trouble is None and error is not None:
-            code = error.args[0]
-            trouble = delivery_trouble(code.name(), code.str(), "", "")
-        return Broken(
-            trouble or Trouble("silent", f"Kafka at {self._servers} does not answer.", certain=False)
-        )
+        if trouble is None:
+            why = f" ({shorten(error.args[0].str())})" if error is not None else ""
+            trouble = Trouble("silent", f"Kafka at {self._servers} does not answer{why}.", certain=False)
+        return Broken(trouble)
 
 
 def _cursor_trouble(name: str, what: str) -> Trouble:

@@ -15,6 +15,7 @@ NOT_THE_BATCH: Final = frozenset(
 
 _DISCONNECTS: Final = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_TIMED_OUT_QUEUE")
 _LONGEST: Final = 300
+_ESTABLISHED: Final = "in state UP"
 _where: Final = re.compile(r"^(?:[a-z_]+://)?(?P<host>[^/\s]+?)/(?:bootstrap|\d+): (?P<rest>.*)$", re.DOTALL)
 _after: Final = re.compile(r"\s*\(after \d+ms in state [A-Z_]+[^)]*\)|\(\+?\d+ identical error[^)]*\)")
 
@@ -62,7 +63,7 @@ def connection_trouble(name: str, text: str, servers: str) -> Trouble:
         return Trouble(
             "resolve", f"{rest}: check `bootstrapServers`, and DNS where the bridge runs.", certain=True
         )
-    if name == "_SSL" or "ssl" in lower:
+    if _ESTABLISHED not in text and (name == "_SSL" or "ssl" in lower):
         return Trouble("tls", _tls(host, rest, lower), certain=True)
     return _unreachable(name, host, rest, lower)
 
@@ -84,14 +85,17 @@ def _tls(host: str, rest: str, lower: str) -> str:
             f"The certificate of Kafka at {host} is not trusted: set `tls.ca` to the authority that "
             f"signed it ({rest})."
         )
-    if "plaintext broker listener" in lower:
-        return f"Kafka at {host} does not speak TLS on this port: remove `tls`, or use the port that does."
     if "wrong version number" in lower or "packet length too long" in lower:
         return f"What listens at {host} does not speak TLS: remove `tls`, or use the port that does."
     if "bad certificate" in lower or "certificate required" in lower or "handshake failure" in lower:
         return (
             f"Kafka at {host} wants a client certificate that it trusts: "
             f"set `tls.certificate` and `tls.key` ({rest})."
+        )
+    if "closed by peer" in lower:
+        return (
+            f"Kafka at {host} hung up in the TLS handshake, as a port without TLS does: "
+            "remove `tls`, or use the port that has it."
         )
     return f"TLS to Kafka at {host} failed: {rest}."
 

@@ -16,7 +16,7 @@ from sinks.kafka_cursor import CursorStore
 from sinks.kafka_errors import Trouble, missing, shorten
 from sinks.kafka_link import Link, Parcel
 from sinks.kafka_messages import Composer, Refused
-from sinks.kafka_options import message_max_bytes, read_properties, security
+from sinks.kafka_options import CreateTopics, message_max_bytes, read_properties, security
 from sinks.kafka_topics import Topics, acl_lines, name_problem
 from sinks.kafka_transactions import Transactions
 from sinks.kafka_voice import Voice
@@ -270,13 +270,19 @@ class Session:
         """
         if not wanted.names:
             return
-        preflight = await self._blocking(_preflight, plan)
-        found = await self._look(plan, preflight, wanted)
-        create = self._options.create_topics
-        if found.missing and create is not None:
-            await self._asking(preflight.create, found.missing, wanted, create)
-            log("info", "kafka topics made", sink=plan.context.name, topics=found.missing)
-            found = await self._look(plan, preflight, wanted)
+        try:
+            found, made = await trio.to_thread.run_sync(
+                _inspect,
+                plan,
+                wanted,
+                self._options.create_topics,
+                limiter=self._limiter,
+                abandon_on_cancel=True,
+            )
+        except Broken as error:
+            raise Unavailable(error.trouble.sentence, reason=error.trouble.reason) from error
+        if made:
+            log("info", "kafka topics made", sink=plan.context.name, topics=made)
         for trouble in (*found.troubles, *map(missing, found.missing)):
             raise Unavailable(trouble.sentence, reason=trouble.reason)
         for advice in found.advice:
@@ -284,15 +290,6 @@ class Session:
         if self._composer is not None:
             self._composer.limits |= found.limits
         self._checked.update(wanted.names)
-
-    async def _look(self, plan: _Plan, preflight: Preflight, wanted: Wanted) -> Findings:
-        return await self._asking(preflight.look, wanted, " ; ".join(plan.acls(wanted.names)))
-
-    async def _asking(self, function: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return await self._blocking(function, *arguments)
-        except Broken as error:
-            raise Unavailable(error.trouble.sentence, reason=error.trouble.reason) from error
 
 
 async def problems(options: "Kafka", context: Context) -> Sequence[str]:
@@ -302,13 +299,13 @@ async def problems(options: "Kafka", context: Context) -> Sequence[str]:
     wrong = [f"{problem}." for problem in map(name_problem, wanted.names) if problem is not None]
     if wrong:
         return wrong
-    acls = plan.acls(wanted.names)
     try:
-        preflight = await trio.to_thread.run_sync(_preflight, plan)
-        found = await trio.to_thread.run_sync(preflight.look, wanted, " ; ".join(acls))
+        found, _ = await trio.to_thread.run_sync(_inspect, plan, wanted, None, abandon_on_cancel=True)
     except Broken as error:
         return [error.trouble.sentence]
-    except (SecretError, Stopped) as error:
+    except SecretError as error:
+        return [f"Kafka: {error}."]
+    except Stopped as error:
         return [str(error)]
     troubles: list[Trouble] = list(found.troubles)
     if options.create_topics is None:
@@ -326,11 +323,19 @@ def _compose(composer: Composer, batch: Delivery, refused: dict[int, str]) -> li
     return parcels
 
 
-def _preflight(plan: _Plan) -> Preflight:
+def _inspect(plan: _Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Findings, list[str]]:
+    """Look at topics, and make what is missing if so configured; blocks for some seconds at most."""
     try:
-        return Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)
+        preflight = Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)
     except KafkaException as error:
         raise _refused_configuration(error) from error
+    acls = " ; ".join(plan.acls(wanted.names))
+    found = preflight.look(wanted, acls)
+    if not found.missing or create is None:
+        return found, []
+    made = list(found.missing)
+    preflight.create(made, wanted, create)
+    return preflight.look(wanted, acls), made
 
 
 def _refused_configuration(error: KafkaException) -> Stopped:

@@ -6,6 +6,7 @@ which of the two it was.
 """
 
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -88,6 +89,8 @@ class Transactions:
         self._attempt: Cursor | None = None  # whether this one was committed is not known
         self._committed = -1  # committed by us since `open`, so certainly of this log
         self._errors: list[tuple[str, str, str]] = []
+        self._begun = 0.0
+        self._timeout = int(configuration["transaction.timeout.ms"]) / 1000
         self._mark, self._count = secrets.token_hex(8), 0
         self._dropped: list[Producer] = []
 
@@ -140,6 +143,8 @@ class Transactions:
             except _Aborted as aborted:
                 if not chunk or not aborted.one_by_one:
                     self._complain(aborted)
+                # This one would go on with a sequence that the refused batch has torn.
+                self._discard()
                 if len(chunk) == 1:
                     name, text, topic = aborted.errors[0]
                     refused[chunk[0].position] = (
@@ -249,8 +254,7 @@ class Transactions:
             except KafkaException as error:
                 problem = error.args[0]
                 if problem.name() in {"_FENCED", "PRODUCER_FENCED"}:
-                    self._discard()
-                    raise self._superseded() from error
+                    self._fenced(error)
                 if problem.txn_requires_abort():
                     await self._abort()
                 if not problem.retriable() or trio.current_time() > deadline:
@@ -291,6 +295,20 @@ class Transactions:
                 self._attempt = None
                 raise _Aborted(self._errors)
 
+    def _fenced(self, error: KafkaException) -> None:
+        """Another instance did it, or Kafka itself, if this transaction lasted longer than it may.
+
+        Raises:
+            Unavailable: Kafka may have; its cursor will be asked.
+            Stopped: another instance did.
+        """
+        self._discard()
+        if _now() - self._begun < self._timeout:
+            raise self._superseded() from error
+        raise Unavailable(
+            "Kafka ended a transaction that took too long; its cursor will be asked.", reason="timeout"
+        ) from error
+
     def _complain(self, aborted: _Aborted) -> None:
         name, text, topic = aborted.errors[0] if aborted.errors else ("aborted", "no reason was given", "")
         trouble = delivery_trouble(name, text, topic, self._acls)
@@ -328,6 +346,7 @@ class Transactions:
 
     def _transact(self, messages: Sequence[Message], cursor: Cursor) -> None:
         producer = self._alive()
+        self._begun = _now()
         producer.begin_transaction()
         for message in messages:
             self._produce(producer, message)
@@ -358,6 +377,11 @@ class Transactions:
         producer = self._alive()
         producer.flush(_SLICE_SECONDS)
         producer.abort_transaction(_SLICE_SECONDS)
+
+
+def _now() -> float:
+    """Seconds that also pass while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _end(dropped: list[Producer], unfinished: Producer | None) -> None:

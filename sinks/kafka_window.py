@@ -54,7 +54,7 @@ class Slot:
 class Window:
     """The records of one producer that are not owned yet, or owned and not yet asked for."""
 
-    __slots__ = ("delivered", "failed_at", "gap_at", "in_flight", "singly_through", "slots")
+    __slots__ = ("_newest", "delivered", "failed_at", "gap_at", "in_flight", "singly_through", "slots")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -63,6 +63,7 @@ class Window:
         self.failed_at: int | None = None
         self.gap_at: int | None = None
         self.singly_through = -1
+        self._newest = -1
 
     def failed(self, slot: Slot, error: Failure) -> None:
         """This record will not arrive; what was sent behind it must come again."""
@@ -71,7 +72,10 @@ class Window:
             self.failed_at = slot.position
 
     def take(self, position: int, topic: str, messages: int) -> Slot:
-        """A record that is about to be sent."""
+        """A record that is about to be sent; whatever was sent behind it before must then come again too."""
+        if position < self._newest:
+            self.slots = {at: slot for at, slot in self.slots.items() if at < position}
+        self._newest = position
         slot = self.slots[position] = Slot(self, position, topic, messages)
         self.in_flight += messages
         return slot

@@ -34,7 +34,7 @@ class StartKafka(Protocol):
 
 
 @contextlib.contextmanager
-def _running(request: pytest.FixtureRequest, kind: Callable[..., Part], **options: Any) -> Iterator[Part]:
+def _part(request: pytest.FixtureRequest, kind: Callable[..., Part], **options: Any) -> Iterator[Part]:
     """A cluster or broker for a fixture; where it cannot be had, the test is skipped, but fails in CI."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     failed_before = request.session.testsfailed
@@ -50,6 +50,10 @@ def _running(request: pytest.FixtureRequest, kind: Callable[..., Part], **option
             part.keep_logs()
 
 
+def _running(request: pytest.FixtureRequest, **options: Any) -> contextlib.AbstractContextManager[Cluster]:
+    return _part(request, Cluster, **options)
+
+
 def unavailable(missing: ComponentUnavailable) -> NoReturn:
     """Skips the test with what is missing as the reason; in CI, where nothing may be skipped, it fails."""
     if os.environ.get("CI", "").lower() in {"", "0", "false"}:
@@ -60,14 +64,14 @@ def unavailable(missing: ComponentUnavailable) -> NoReturn:
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The shared cluster of the current version: use a namespace of your own, do not restart or stop it."""
-    with _running(request, Cluster) as running:
+    with _running(request) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def old_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The shared cluster of the oldest version that the tests know; the rules of ``cluster`` hold."""
-    with _running(request, Cluster, version=OLD) as running:
+    with _running(request, version=OLD) as running:
         yield running
 
 
@@ -86,7 +90,7 @@ def start_cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
     with contextlib.ExitStack() as stack:
 
         def start(**options: Any) -> Cluster:
-            return stack.enter_context(_running(request, Cluster, **options))
+            return stack.enter_context(_running(request, **options))
 
         yield start
 
@@ -94,7 +98,7 @@ def start_cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """The shared broker: use topics of your own, do not restart or stop it."""
-    with _running(request, Kafka) as running:
+    with _part(request, Kafka) as running:
         yield running.broker
 
 
@@ -104,6 +108,6 @@ def start_kafka(request: pytest.FixtureRequest) -> Iterator[StartKafka]:
     with contextlib.ExitStack() as stack:
 
         def start(properties: Mapping[str, str] | None = None) -> Broker:
-            return stack.enter_context(_running(request, Kafka, properties=properties)).broker
+            return stack.enter_context(_part(request, Kafka, properties=properties)).broker
 
         yield start

@@ -84,7 +84,7 @@ class Broker(Server):
         return False
 
     def client_certificate(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key of a client, whose principal is ``User:CN=<name>,...``."""
+        """Certificate and key of a client, whose principal is ``User:<name>``."""
         made = self.authority.issue_cert(f"{name}.example", common_name=name)
         certificate, key = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         certificate.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
@@ -97,7 +97,7 @@ class Broker(Server):
         messages: int,
         *,
         committed: bool = True,
-        quiet: float = 3,
+        quiet: float = 20,
         seconds: float = TOOL_SECONDS,
     ) -> list[Read]:
         """What Java's console consumer prints: so many messages, fewer if no more come for `quiet` seconds.
@@ -196,6 +196,9 @@ class Broker(Server):
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.ca_file),
             "listener.name.mtls.ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]*).*$/$1/",
+            # The default is ten seconds: long for a test of transactions that time out.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         }
         for listener in ("sasl", "saslplain"):
             prefix = f"listener.name.{listener}"

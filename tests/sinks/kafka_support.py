@@ -106,7 +106,7 @@ def read_now(broker: str, topic: str, **options: str) -> list[Got]:
         parts = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, part, 0) for part in parts])
         found: list[Got] = []
-        ended, deadline = set(), time.monotonic() + 20
+        ended, deadline = set[int | None](), time.monotonic() + 20
         while len(ended) < len(parts):
             assert time.monotonic() < deadline, f"the end of {topic} was not reached"
             message = consumer.poll(1)
@@ -115,11 +115,15 @@ def read_now(broker: str, topic: str, **options: str) -> list[Got]:
             if message.error() is not None:
                 ended.add(message.partition())
                 continue
-            headers = {name: value.decode() for name, value in message.headers() or []}
-            found.append(Got(message.key().decode(), message.value(), headers, message.partition()))
+            headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
+            found.append(Got(_text(message.key()), message.value(), headers, message.partition() or 0))
         return sorted(found, key=lambda got: got.partition)
     finally:
         consumer.close()
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode() if isinstance(value, bytes) else value or ""
 
 
 def create_topic(broker: str, name: str, **config: str) -> None:

@@ -1,0 +1,125 @@
+"""The broker is away, frozen or killed in the middle: nothing is lost, and no key out of order."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from bridge.delivery.sink import Delivery, Unavailable
+from sinks import kafka_link
+from tests.sinks.kafka_support import Got, fresh, opened, read, sink, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinks.kafka import Kafka
+    from tests.components.fixtures import StartKafka
+    from tests.components.kafka import Broker
+
+BATCH = 40
+KEYS = 7
+UNDER_WAY = 20
+
+
+class Pipeline:
+    """Delivers batches as the worker does: several on their way, and after a failure all from it on again."""
+
+    def __init__(self, kafka: Kafka, batches: Sequence[Delivery]) -> None:
+        self.complaints: list[str] = []
+        self.done = 0
+        self.under_way = trio.Event()
+        self._kafka = kafka
+        self._batches = batches
+
+    async def run(self, pace: float) -> None:
+        while self.done < len(self._batches):
+            await self._round(pace)
+
+    async def _round(self, pace: float) -> None:
+        """Calls begin in order, until one fails; those behind it are given up."""
+        first = self.done
+        owned: set[int] = set()
+        async with trio.open_nursery() as nursery:
+            free = trio.Semaphore(self._kafka.concurrency)
+
+            async def call(index: int) -> None:
+                try:
+                    await self._kafka.deliver(self._batches[index])
+                except Unavailable as error:
+                    self.complaints.append(error.reason)
+                    nursery.cancel_scope.cancel()
+                else:
+                    owned.add(index)
+                    while self.done in owned:
+                        self.done += 1
+                    if self.done >= UNDER_WAY:
+                        self.under_way.set()
+                    free.release()
+
+            for index in range(first, len(self._batches)):
+                await free.acquire()
+                nursery.start_soon(call, index)
+                await trio.sleep(pace)
+
+
+def check(got: Sequence[Got], count: int) -> None:
+    assert {message.position for message in got} == set(range(1, count + 1)), "nothing is lost"
+    for key in {message.key for message in got}:
+        positions = [message.position for message in got if message.key == key]
+        assert positions == sorted(set(positions)), "one producer that lived repeats and reorders nothing"
+
+
+@pytest.mark.parametrize("how", ["away", "frozen", "killed"])
+async def test_an_outage_loses_nothing_and_keeps_the_order_of_each_key(
+    start_kafka: StartKafka, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than the sink's patience, so the worker is told and comes again, several times."""
+    monkeypatch.setattr(kafka_link, "PATIENCE_SECONDS", 2.0)
+    broker = start_kafka()
+    topic, count = fresh("topic"), 100 * BATCH
+    batches = [span(n, n + BATCH - 1, keys=KEYS) for n in range(1, count, BATCH)]
+    async with opened(sink(broker.bootstrap, topic)) as kafka:
+        pipeline = Pipeline(kafka, batches)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pipeline.run, 0.01)
+            await pipeline.under_way.wait()
+            await trio.to_thread.run_sync(hurt, broker, how)
+        assert pipeline.complaints, "the worker was told"
+        assert set(pipeline.complaints) <= {"connect", "silent", "order"}
+    check(await read(broker.bootstrap, topic), count)
+
+
+def hurt(broker: Broker, how: str) -> None:
+    """The outage takes its time by itself: what it is about is a broker that is not there."""
+    if how == "frozen":
+        broker.pause()
+        _last(8)
+        broker.resume()
+    elif how == "killed":
+        broker.kill()
+        broker.start()
+    else:
+        broker.terminate()
+        _last(20)
+        broker.start()
+
+
+def _last(seconds: float) -> None:
+    time.sleep(seconds)  # an outage of a real broker lasts in real time
+
+
+async def test_closing_with_a_dead_broker_takes_seconds_only(
+    start_kafka: StartKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_link, "PATIENCE_SECONDS", 1.0)
+    broker = start_kafka()
+    async with opened(sink(broker.bootstrap, fresh("topic"))) as kafka:
+        await kafka.deliver(span(1, 10))
+        await trio.to_thread.run_sync(broker.kill)
+        with pytest.raises(Unavailable):
+            await kafka.deliver(span(11, 600))
+        begun = trio.current_time()
+    assert trio.current_time() - begun < 10

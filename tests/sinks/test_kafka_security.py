@@ -1,0 +1,134 @@
+"""Each way to authenticate, and rights: what is missing is named with the command that gives it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+
+from bridge.delivery.sink import Unavailable
+from bridge.secret import Secret
+from sinks.kafka_options import Sasl, Tls
+from tests.sinks.kafka_support import (
+    START,
+    context,
+    create_topic,
+    delivery,
+    fresh,
+    opened,
+    read,
+    record,
+    sink,
+)
+
+if TYPE_CHECKING:
+    from tests.components.kafka import Broker
+
+
+def allow(broker: Broker, principal: str, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    bindings = [
+        AclBinding(
+            kind, name, ResourcePatternType.LITERAL, principal, "*", operation, AclPermissionType.ALLOW
+        )
+        for operation in operations
+    ]
+    for future in admin.create_acls(bindings).values():
+        future.result(20)
+
+
+def allow_topic(broker: Broker, principal: str, topic: str) -> None:
+    rights = (AclOperation.WRITE, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
+    for name in (topic, f"{topic}.control"):
+        allow(broker, principal, ResourceType.TOPIC, name, *rights)
+
+
+def token(subject: str) -> str:
+    """An unsecured JWT, as the broker's validator for tests takes it."""
+    now = int(time.time())
+    parts = [{"alg": "none"}, {"sub": subject, "iat": now, "exp": now + 600}]
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, ""])
+
+
+def ways(kafka: Broker) -> dict[str, tuple[str, dict[str, Any], str]]:
+    password = Secret(value=b"alice-secret")
+    tls = Tls(ca=kafka.ca_file)
+    certificate, key = kafka.client_certificate("carol")
+    found: dict[str, tuple[str, dict[str, Any], str]] = {
+        mechanism: ("SASL", {"tls": tls, "sasl": Sasl(mechanism, "alice", password)}, "User:alice")
+        for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    }
+    found["OAUTHBEARER"] = (
+        "SASL",
+        {"tls": tls, "sasl": Sasl("OAUTHBEARER", token=Secret(value=token("alice").encode()))},
+        "User:alice",
+    )
+    found["mTLS"] = ("MTLS", {"tls": Tls(kafka.ca_file, certificate, key)}, "User:carol")
+    found["insecure"] = (
+        "SASL",
+        {"tls": Tls(insecure=True), "sasl": Sasl("PLAIN", "alice", password)},
+        "User:alice",
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    "way", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "mTLS", "insecure"]
+)
+async def test_records_arrive_over_each_secure_way(kafka: Broker, way: str) -> None:
+    topic = fresh("topic")
+    create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"})
+    listener, options, principal = ways(kafka)[way]
+    allow_topic(kafka, principal, topic)
+    kafka_sink = sink(kafka.address(listener), topic, create_topics=None, **options)
+    async with opened(kafka_sink) as open_sink:
+        await open_sink.deliver(delivery(record(1)))
+    assert [message.position for message in await read(kafka.bootstrap, topic)] == [1]
+
+
+async def test_a_missing_right_is_named_with_the_command_that_gives_it(kafka: Broker) -> None:
+    topic = fresh("topic")
+    create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"})
+    sasl = Sasl("PLAIN", "bob", Secret(value=b"bob-secret"))
+    kafka_sink = sink(kafka.address("SASLPLAIN"), topic, create_topics=None, sasl=sasl)
+    problems = await kafka_sink.problems(context())
+    command = f"kafka-acls --bootstrap-server {kafka.address('SASLPLAIN')} --add --allow-principal User:bob"
+    assert problems
+    assert all("Kafka does not allow this user to write to topic" in problem for problem in problems)
+    assert (
+        f"{command} --operation Write --operation Describe --operation DescribeConfigs --topic {topic}"
+        in problems[0]
+    )
+    async with kafka_sink:
+        with pytest.raises(Unavailable, match="an administrator must run: kafka-acls") as missing:
+            await kafka_sink.open(START, context())
+        assert missing.value.reason == "authorization"
+    allow(kafka, "User:bob", ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
+    assert any(f"write to topic {topic}; " in problem for problem in await kafka_sink.problems(context()))
+    allow_topic(kafka, "User:bob", topic)
+    assert await kafka_sink.problems(context()) == []
+    async with opened(kafka_sink) as open_sink:
+        await open_sink.deliver(delivery(record(1)))
+
+
+async def test_the_printed_commands_are_all_that_a_transactional_sink_needs(kafka: Broker) -> None:
+    """They are run as they are printed, with Kafka's own tool."""
+    topic, where = fresh("topic"), context()
+    sasl = Sasl("SCRAM-SHA-256", "bob", Secret(value=b"bob-secret"))
+    kafka_sink = sink(kafka.address("SASLPLAIN"), topic, delivery="transactional", sasl=sasl)
+    problem = (await kafka_sink.problems(where))[0]
+    for line in problem.partition("must run: ")[2].split(" ; "):
+        words = line.replace(kafka.address("SASLPLAIN"), kafka.bootstrap).split()
+        assert words[0] == "kafka-acls"
+        kafka.tool("org.apache.kafka.tools.AclCommand", *words[1:])
+    async with opened(kafka_sink, where) as open_sink:
+        await open_sink.deliver(delivery(record(1), record(2)))
+        assert (await open_sink.open(START, where)).position == 2
+    assert [message.position for message in await read(kafka.bootstrap, topic)] == [1, 2]

@@ -1,0 +1,307 @@
+"""What comes again after a failure keeps the order of each key; no broker is needed to say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.delivery.sink import Unavailable
+from sinks import kafka_link
+from sinks.kafka_link import Link, Parcel
+from sinks.kafka_messages import Message
+from sinks.kafka_voice import Voice
+from sinks.kafka_window import LIMIT, Slot, Window
+
+
+class Error:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def name(self) -> str:
+        return self._name
+
+    def str(self) -> str:
+        return "as scripted"
+
+
+class Producer:
+    """librdkafka reduced to a queue: what the broker does with it is the test's to say."""
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        del configuration
+        self.waiting: list[tuple[int, Slot]] = []
+        self.log: list[int] = []
+        self.takes = True
+        self.fails: dict[int, str] = {}
+        self.full = False
+
+    def produce(self, _topic: str, value: bytes, _key: bytes, *, on_delivery: Slot, headers: Any) -> None:
+        del headers
+        if self.full:
+            raise BufferError
+        self.waiting.append((int(value), on_delivery))
+
+    def poll(self, _timeout: float) -> int:
+        if not self.takes:
+            return 0
+        waiting, self.waiting = self.waiting, []
+        for position, slot in waiting:
+            name = self.fails.pop(position, None)
+            if name is None:
+                self.log.append(position)
+            slot(Error(name) if name else None, None)
+        return len(waiting)
+
+    def flush(self, _timeout: float) -> None: ...
+
+    def purge(self) -> None: ...
+
+
+@pytest.fixture
+def producer(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
+    made: list[Producer] = []
+
+    def make(configuration: dict[str, Any]) -> Producer:
+        made.append(Producer(configuration))
+        return made[-1]
+
+    monkeypatch.setattr(kafka_link, "Producer", make)
+    return made
+
+
+def parcels(*positions: int) -> list[Parcel]:
+    return [(n, (Message("t", b"k", b"%d" % n, []),)) for n in positions]
+
+
+class Caller:
+    """Calls a link as the session does: one after the other, several on their way."""
+
+    def __init__(self) -> None:
+        self.link = Link({}, Voice("out", "b:9092", ()), "ACLS")
+        self.order = trio.StrictFIFOLock()
+        self.calls = 0
+        self.refused: dict[int, str] = {}
+
+    async def deliver(self, *positions: int) -> None:
+        alone = not self.calls
+        self.calls += 1
+        try:
+            async with self.order:
+                slots = await self.link.send(parcels(*positions), self.refused, alone=alone)
+            await self.link.settle(slots)
+        finally:
+            self.calls -= 1
+
+
+async def outcome(caller: Caller, *positions: int) -> str:
+    try:
+        await caller.deliver(*positions)
+    except Unavailable as error:
+        return error.reason
+    return "owned"
+
+
+async def test_batches_behind_a_failed_one_come_again_with_it(
+    producer: list[Producer],
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
+) -> None:
+    caller = Caller()
+    (client,) = producer
+    client.takes = False
+    results: dict[str, str] = {}
+
+    async def call(name: str, *positions: int) -> None:
+        results[name] = await outcome(caller, *positions)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.link.serve)
+        async with trio.open_nursery() as calls:
+            calls.start_soon(call, "first", 1, 2, 3)
+            await trio.testing.wait_all_tasks_blocked()
+            calls.start_soon(call, "second", 4, 5)
+            await trio.testing.wait_all_tasks_blocked()
+            client.fails[2] = "TOPIC_AUTHORIZATION_FAILED"
+            client.takes = True
+        assert results == {"first": "authorization", "second": "authorization"}
+        assert await outcome(caller, 1, 2, 3) == "owned"
+        assert await outcome(caller, 4, 5) == "owned"
+        nursery.cancel_scope.cancel()
+    assert client.log == [1, 3, 4, 5, 2, 3, 4, 5], "what was delivered before the failure is not repeated"
+
+
+async def test_a_batch_cannot_overtake_one_that_was_cut_off(
+    producer: list[Producer],
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
+) -> None:
+    """The first call is cancelled while the window is full; the second has waited behind it."""
+    caller = Caller()
+    (client,) = producer
+    client.takes = False
+    many = range(1, LIMIT + 10)
+    results: dict[str, str] = {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.link.serve)
+        async with trio.open_nursery() as calls:
+            first = trio.CancelScope()
+
+            async def begin() -> None:
+                with first:
+                    await caller.deliver(*many)
+
+            async def follow() -> None:
+                results["second"] = await outcome(caller, LIMIT + 10)
+
+            calls.start_soon(begin)
+            await trio.sleep(0.1)
+            calls.start_soon(follow)
+            await trio.sleep(0.1)
+            first.cancel()
+        assert results == {"second": "order"}
+        client.takes = True
+        assert await outcome(caller, *many) == "owned"
+        assert await outcome(caller, LIMIT + 10) == "owned"
+        nursery.cancel_scope.cancel()
+    assert client.log == list(range(1, LIMIT + 11))
+
+
+async def test_no_more_is_on_its_way_than_one_burst_of_reports_may_take(
+    producer: list[Producer],
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
+) -> None:
+    caller = Caller()
+    (client,) = producer
+    client.takes = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.link.serve)
+        nursery.start_soon(outcome, caller, *range(1, 3 * LIMIT))
+        await trio.sleep(1)
+        assert len(client.waiting) == LIMIT
+        nursery.cancel_scope.cancel()
+
+
+async def test_silence_is_told_after_some_seconds_and_nothing_is_sent_twice(
+    producer: list[Producer],
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
+) -> None:
+    caller = Caller()
+    (client,) = producer
+    client.takes = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.link.serve)
+        for _ in range(100):
+            assert await outcome(caller, 1, 2) == "silent"
+        assert trio.current_time() >= 1000
+        client.takes = True
+        assert await outcome(caller, 1, 2) == "owned"
+        nursery.cancel_scope.cancel()
+    assert client.log == [1, 2]
+
+
+async def test_a_culprit_is_found_alone_and_the_others_keep_their_order(
+    producer: list[Producer],
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
+) -> None:
+    caller = Caller()
+    (client,) = producer
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.link.serve)
+        client.fails |= dict.fromkeys((1, 2, 3), "MSG_SIZE_TOO_LARGE")
+        assert await outcome(caller, 1, 2, 3, 4) == "tooLarge"
+        client.fails[2] = "MSG_SIZE_TOO_LARGE"
+        assert await outcome(caller, 1, 2, 3, 4) == "owned"
+        nursery.cancel_scope.cancel()
+    assert list(caller.refused) == [2]
+    assert "MSG_SIZE_TOO_LARGE" in caller.refused[2]
+    assert client.log == [4, 1, 3, 4]
+
+
+async def test_a_full_queue_is_waited_for(
+    producer: list[Producer],
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
+) -> None:
+    caller = Caller()
+    (client,) = producer
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.link.serve)
+        client.takes = False
+        nursery.start_soon(outcome, caller, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        client.full = True
+        nursery.start_soon(outcome, caller, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        client.full, client.takes = False, True
+        await trio.sleep(2)
+        nursery.cancel_scope.cancel()
+    assert client.log == [1, 2]
+
+
+def test_a_late_report_of_an_old_window_changes_no_other() -> None:
+    old, new = Window(), Window()
+    late = old.take(1, "t", 1)
+    new.take(1, "t", 1)
+    late(Error("_PURGE_INFLIGHT"), None)
+    assert (new.in_flight, new.failed_at, old.failed_at) == (1, None, 1)
+
+
+@given(
+    keys=st.lists(st.integers(0, 3), min_size=1, max_size=40),
+    cuts=st.lists(st.integers(1, 7), min_size=1, max_size=10),
+    failures=st.lists(st.integers(0, 39), max_size=6),
+)
+def test_whatever_is_refused_nothing_is_lost_and_a_key_ends_in_its_last_record(
+    keys: list[int], cuts: list[int], failures: list[int]
+) -> None:
+    """What a broker refuses for good comes again with everything behind it; what it only delays, librdkafka
+    keeps in order by itself."""
+
+    async def run() -> list[int]:
+        with pytest.MonkeyPatch.context() as patch:
+            made: list[Producer] = []
+
+            def make(configuration: dict[str, Any]) -> Producer:
+                made.append(Producer(configuration))
+                return made[-1]
+
+            patch.setattr(kafka_link, "Producer", make)
+            caller = Caller()
+        client = made[0]
+        client.fails = dict.fromkeys(failures, "NOT_LEADER_FOR_PARTITION")
+        batches, rest = list[list[int]](), list(range(len(keys)))
+        while rest:
+            size = cuts[len(batches) % len(cuts)]
+            batches.append(rest[:size])
+            rest = rest[size:]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(caller.link.serve)
+            while batches:
+                results = ["" for _ in batches]
+
+                async def call(index: int, results: list[str], batch: list[int]) -> None:
+                    results[index] = await outcome(caller, *batch)
+
+                async with trio.open_nursery() as calls:
+                    for index, batch in enumerate(batches[:4]):
+                        calls.start_soon(call, index, results, batch)
+                        await trio.lowlevel.checkpoint()
+                        await trio.testing.wait_all_tasks_blocked()
+                done = 0
+                while done < len(results) and results[done] == "owned":
+                    done += 1
+                batches = batches[done:]
+            nursery.cancel_scope.cancel()
+        return client.log
+
+    log = trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert set(log) == set(range(len(keys))), "nothing is lost"
+    for key in set(keys):
+        of_key = [at for at, k in enumerate(keys) if k == key]
+        delivered = [at for at in log if keys[at] == key]
+        assert delivered[-1] == of_key[-1], "a compacted topic would keep an old record"
+        if not set(failures).intersection(of_key):
+            assert list(dict.fromkeys(delivered)) == of_key, "its first deliveries are in order"
