@@ -1,23 +1,29 @@
 """The configuration: YAML text -> frozen dataclasses, all errors at once with line and nearest key."""
 
+from bridge.config.delivery import (
+    BatchConfig,
+    NamedRateLimitConfig,
+    RateLimitConfig,
+    RetryConfig,
+    SinkConfig,
+)
 from bridge.config.loader import load, loads, schema
 from bridge.config.model import (
-    ChangeType,
     ClusterConfig,
     Config,
     HttpConfig,
     Listen,
     MemoryConfig,
     RedactionConfig,
-    RetryConfig,
-    SinkConfig,
     StateConfig,
     StreamConfig,
 )
 from bridge.config.problems import ConfigError, Problem
+from bridge.config.words import ChangeType
 from bridge.secret import Secret, SecretError
 
 __all__ = [
+    "BatchConfig",
     "ChangeType",
     "ClusterConfig",
     "Config",
@@ -25,7 +31,9 @@ __all__ = [
     "HttpConfig",
     "Listen",
     "MemoryConfig",
+    "NamedRateLimitConfig",
     "Problem",
+    "RateLimitConfig",
     "RedactionConfig",
     "RetryConfig",
     "Secret",

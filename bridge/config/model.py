@@ -5,31 +5,28 @@ Sizes are bytes and durations seconds. `None` and empty tuples mean what the des
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from bridge.changes.redact import MIN_KEY_BYTES, parse_path
+from bridge.config.delivery import NamedRateLimitConfig, SinkConfig
 from bridge.config.selectors import field_selector_problem, label_selector_problem
 from bridge.config.shapes import As
-from bridge.config.sinks import SinkObject, type_problem
+from bridge.config.sinks import SinkObject
+from bridge.config.words import ALL_TYPES, TYPES_ABOUT, Name, Types
 from bridge.errors import UsageError
 from bridge.secret import Secret
-from bridge.settings import Items, Range, Seconds, Size, Text, about
+from bridge.settings import Items, Range, Size, Text, about
 
 __all__ = [
-    "ChangeType",
     "ClusterConfig",
     "Config",
     "HttpConfig",
     "Listen",
     "MemoryConfig",
     "RedactionConfig",
-    "RetryConfig",
-    "SinkConfig",
     "StateConfig",
     "StreamConfig",
 ]
-
-ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 
 def _field_path_problem(path: str) -> str | None:
@@ -46,7 +43,6 @@ _GROUP = rf"{_LABEL}(\.{_LABEL})*"
 _ClusterName = Annotated[
     str, Text("a cluster name", "lower-case letters, digits, `.` and `-`, as prod-eu1", r"[a-z0-9.\-]+")
 ]
-_Name = Annotated[str, Text("a name", "lower-case letters, digits and `-`, as web-pods", r"[a-z0-9\-]+")]
 _Namespace = Annotated[
     str, Text("a namespace", "at most 63 lower-case letters, digits and `-`, or leave the key out", _LABEL)
 ]
@@ -77,13 +73,6 @@ _FieldPath = Annotated[
     str,
     Text("a field path", "as spec.containers[*].env", check=_field_path_problem),
 ]
-_SinkType = Annotated[str, Text("a sink type", "an installed one, as jsonlines", check=type_problem)]
-_Types = Annotated[
-    tuple[ChangeType, ...],
-    Items(1, "write at least one of ADDED, MODIFIED, DELETED, or leave the key out for all"),
-]
-_ALL_TYPES: tuple[ChangeType, ...] = ("ADDED", "MODIFIED", "DELETED")
-_TYPES_ABOUT = "Changes that are handed out; the inventory sees all of them."
 
 
 class Listen(NamedTuple):
@@ -216,7 +205,7 @@ class RedactionConfig:
 class StreamConfig:
     """One collection of objects that is watched: a kind in some namespaces, with selectors."""
 
-    name: _Name = field(
+    name: Name = field(
         metadata=about("Names the stream in records and in the state; unique.", example="pods")
     )
     api_version: _ApiVersion | None = field(
@@ -261,7 +250,7 @@ class StreamConfig:
         default="emit",
         metadata=about("What the very first start does with objects that exist already.", example="skip"),
     )
-    types: _Types = field(default=_ALL_TYPES, metadata=about(_TYPES_ABOUT, example="[ADDED, DELETED]"))
+    types: Types = field(default=ALL_TYPES, metadata=about(TYPES_ABOUT, example="[ADDED, DELETED]"))
     secret_values: Literal["redact", "keep"] = field(
         default="redact",
         metadata=about(
@@ -279,43 +268,6 @@ class StreamConfig:
     drop: tuple[_FieldPath, ...] = field(
         default=(), metadata=about("Fields that are left out.", example="[metadata.managedFields]")
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RetryConfig:
-    """The pause before a failed delivery is tried again; it doubles from `initial` to `max`, with jitter."""
-
-    initial: Annotated[Seconds, Range(minimum=0.001)] = field(
-        default=0.5, metadata=about("The first pause.", example="1s")
-    )
-    max: Annotated[Seconds, Range(minimum=0.001)] = field(
-        default=30.0, metadata=about("The longest pause.", example="5m")
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class SinkConfig:
-    """One destination. The keys of its type stand beside these."""
-
-    name: _Name = field(metadata=about("Names the sink in metrics and in the state; unique.", example="out"))
-    type: _SinkType = field(metadata=about("What it is: the name of an installed sink.", example="jsonlines"))
-    streams: (
-        Annotated[tuple[_Name, ...], Items(1, "write names of streams, or leave the key out for all of them")]
-        | None
-    ) = field(default=None, metadata=about("Only records of these streams. Default: all.", example="[pods]"))
-    types: _Types = field(default=_ALL_TYPES, metadata=about(_TYPES_ABOUT, example="[DELETED]"))
-    format: Literal["native", "kubernetes"] = field(
-        default="native",
-        metadata=about(
-            "The shape of a record; `kubernetes` has `type` and `object` only.", example="kubernetes"
-        ),
-    )
-    retry: RetryConfig = field(
-        default_factory=RetryConfig,
-        metadata=about("Pauses between tries.", example="{initial: 1s, max: 5m}"),
-    )
-    options: Any = field(default=None, metadata={"inline": True})
-    """The sink itself, not yet entered: the frozen dataclass of its own keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +308,10 @@ class Config:
     ] = field(
         default=(),
         metadata=about("Where it goes.", example='[{name: out, type: jsonlines, path: "-"}]', required=True),
+    )
+    rate_limits: tuple[NamedRateLimitConfig, ...] = field(
+        default=(),
+        metadata=about("Limits that several sinks share.", example="[{name: alerts, requestsPerSecond: 10}]"),
     )
     http: HttpConfig | None = field(
         default=None,

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from bridge.config.model import Config, RetryConfig, StreamConfig
+from bridge.config.delivery import NamedRateLimitConfig, RateLimitConfig, RetryConfig
+from bridge.config.model import Config, StreamConfig
 from bridge.config.problems import Place, nearest
 from bridge.config.records import Record
 from bridge.config.shapes import SecretSource
@@ -92,8 +93,15 @@ def _growing_pause(retry: Record) -> None:
         place.wrong("max is less than initial; write a max that is as long or longer")
 
 
+def _some_rate(limit: Record) -> None:
+    """A burst alone limits nothing."""
+    rates = ("records_per_second", "requests_per_second", "bytes_per_second")
+    if not limit.get("shared") and not any(map(limit.given, rates)):
+        limit.place.wrong("limits nothing; write recordsPerSecond, requestsPerSecond or bytesPerSecond")
+
+
 def _unique_names(config: Record) -> None:
-    for items in ("streams", "sinks"):
+    for items in ("streams", "sinks", "rate_limits"):
         first: dict[str, Place] = {}
         for item in config.get(items) or ():
             name, place = item.get("name"), item.place_of("name")
@@ -113,6 +121,35 @@ def _known_streams(config: Record) -> None:
                 close = nearest(name, known)
                 hint = f"did you mean `{close}`?" if close else f"write one of {', '.join(known)}"
                 sink.place_of("streams").wrong(f"there is no stream `{name}`; {hint}")
+
+
+def _known_rate_limits(config: Record) -> None:
+    limits = config.get("rate_limits") or ()
+    known = [name for limit in limits if (name := limit.get("name")) is not None]
+    for sink in config.get("sinks") or ():
+        limit = sink.get("rate_limit")
+        name = limit.get("shared") if limit is not None else ""
+        if name and name not in known:
+            close = nearest(name, known)
+            hint = f"did you mean `{close}`?" if close else "write a limit of that name under rateLimits"
+            sink.place_of("rate_limit").wrong(f"there is no rate limit `{name}`; {hint}")
+
+
+def _block_stalls_nobody_else(config: Record) -> None:
+    """An intake that waits for one sink waits for all that read the same streams."""
+    sinks = config.get("sinks") or ()
+    for sink in sinks:
+        if sink.get("when_full") != "block" or sink.get("allow_stall_others") or sink.get("name") is None:
+            continue
+        mine = sink.get("streams")
+        for other in sinks:
+            theirs = other.get("streams")
+            if other is not sink and (not mine or not theirs or set(mine) & set(theirs)):
+                sink.place_of("when_full").wrong(
+                    f"`block` would also stall `{other.get('name')}`, which reads the same streams; "
+                    "write resync or park, or allowStallOthers: true to accept that"
+                )
+                break
 
 
 def _one_sink_per_path(config: Record) -> None:
@@ -135,5 +172,13 @@ def _one_sink_per_path(config: Record) -> None:
 _RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
     StreamConfig: (_one_of_kind_and_resource, _one_resource, _one_choice_of_namespaces),
     RetryConfig: (_growing_pause,),
-    Config: (_unique_names, _known_streams, _one_sink_per_path),
+    RateLimitConfig: (_some_rate,),
+    NamedRateLimitConfig: (_some_rate,),
+    Config: (
+        _unique_names,
+        _known_streams,
+        _known_rate_limits,
+        _block_stalls_nobody_else,
+        _one_sink_per_path,
+    ),
 }

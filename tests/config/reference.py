@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bridge.config.delivery import LimitOrName
 from bridge.config.fields import object_of
 from bridge.config.model import Config
 from bridge.config.records import Setting
@@ -52,6 +53,8 @@ def table(settings: Iterable[Setting]) -> str:
 
 def _value(setting: Setting) -> str:
     kind = setting.kind
+    if isinstance(kind, LimitOrName):
+        return "keys below, or a name"
     if isinstance(kind, Object):
         return "keys below"
     if isinstance(kind, Listing):

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from bridge.config import (
+    BatchConfig,
     ClusterConfig,
     Config,
     ConfigError,
     HttpConfig,
     Listen,
     MemoryConfig,
+    NamedRateLimitConfig,
+    RateLimitConfig,
     RedactionConfig,
     RetryConfig,
     Secret,
@@ -51,13 +54,20 @@ streams:
     drop: [metadata.managedFields]
   - {name: deployments, resource: deployments.apps, excludeNamespaces: [kube-system]}
 sinks:
-  - {name: out, type: lines, path: "-"}
+  - {name: out, type: lines, path: "-", rateLimit: alerts}
   - name: hook
     type: everything
     streams: [pods]
     types: [DELETED]
     format: kubernetes
-    retry: {initial: 250ms, max: 5m}
+    batch: {maxRecords: 50, maxBytes: 64Ki, maxDelay: 200ms}
+    retry: {initial: 250ms, max: 5m, maxRetryAfter: 1h}
+    rateLimit: {recordsPerSecond: 0.5, requestsPerSecond: 10, bytesPerSecond: 1Mi, burst: 100}
+    whenFull: block
+    allowStallOthers: true
+    maxLag: 256Mi
+    onReject: halt
+    onStateLoss: resync
     url: https://alerts.example
     password: {env: HOOK}
     tls: {insecure: true, ca: /etc/ca.pem}
@@ -67,6 +77,7 @@ sinks:
     ratio: 1e-2
     method: PUT
     headers: [a, b]
+rateLimits: [{name: alerts, bytesPerSecond: 2Mi}]
 http: {listen: "[::1]:8080"}
 """
 
@@ -95,14 +106,21 @@ def test_every_key_arrives_in_its_field() -> None:
             StreamConfig("deployments", resource="deployments.apps", exclude_namespaces=("kube-system",)),
         ),
         sinks=(
-            SinkConfig("out", "lines", options=Lines("-")),
+            SinkConfig("out", "lines", rate_limit=RateLimitConfig(shared="alerts"), options=Lines("-")),
             SinkConfig(
                 name="hook",
                 type="everything",
                 streams=("pods",),
                 types=("DELETED",),
                 format="kubernetes",
-                retry=RetryConfig(0.25, 300),
+                batch=BatchConfig(50, 64 << 10, 0.2),
+                retry=RetryConfig(0.25, 300, 3600),
+                rate_limit=RateLimitConfig(0.5, 10, 1 << 20, 100),
+                when_full="block",
+                allow_stall_others=True,
+                max_lag=256 << 20,
+                on_reject="halt",
+                on_state_loss="resync",
                 options=Everything(
                     url="https://alerts.example",
                     password=Secret(env="HOOK"),
@@ -116,6 +134,7 @@ def test_every_key_arrives_in_its_field() -> None:
                 ),
             ),
         ),
+        rate_limits=(NamedRateLimitConfig(bytes_per_second=2 << 20, name="alerts"),),
         http=HttpConfig(Listen("::1", 8080)),
     )
 
@@ -128,7 +147,23 @@ def test_what_is_left_out_has_the_documented_default() -> None:
         memory=MemoryConfig(max_bytes=16 << 20),
         redaction=RedactionConfig(None),
         streams=(StreamConfig("pods", resource="pods", types=("ADDED", "MODIFIED", "DELETED")),),
-        sinks=(SinkConfig("out", "lines", None, retry=RetryConfig(0.5, 30), options=Lines("out.jsonl")),),
+        sinks=(
+            SinkConfig(
+                "out",
+                "lines",
+                None,
+                batch=BatchConfig(None, None, max_delay=0),
+                retry=RetryConfig(0.5, 30, 600),
+                rate_limit=None,
+                when_full="resync",
+                allow_stall_others=False,
+                max_lag=None,
+                on_reject="deadLetter",
+                on_state_loss="fail",
+                options=Lines("out.jsonl"),
+            ),
+        ),
+        rate_limits=(),
         http=None,
     )
 

@@ -38,6 +38,6 @@ def test_the_examples_of_the_page_load(page: str) -> None:
     """Each is a part of a file; what it leaves out comes from the first, which is whole."""
     whole, *parts = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
     loads(yaml.safe_dump(whole), "docs/configuration.md", check_files=False)
-    assert {key for part in parts for key in part} == set(whole) | {"memory", "redaction"}
+    assert {key for part in parts for key in part} == set(whole) | {"memory", "redaction", "rateLimits"}
     for part in parts:
         loads(yaml.safe_dump(whole | part), "docs/configuration.md", check_files=False)
