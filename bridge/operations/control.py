@@ -14,9 +14,10 @@ client does, or leaves undone, can end the bridge or hold it up.
 
 import json
 import os
+import socket
 import stat
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,19 +25,15 @@ import trio
 
 from bridge.errors import BridgeError
 from bridge.logs import Incidents, log
+from bridge.operations.address import address
 
-__all__ = ["SOCKET", "Handler", "Send", "address", "serve_control"]
-
-SOCKET: Final = "control.sock"
-"""Its name within the state directory."""
+__all__ = ["Handler", "Send", "serve_control"]
 
 _CONNECTIONS: Final = 8
 _REQUEST_BYTES: Final = 1 << 20
 _REQUEST_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 60.0
 """For one item to be taken; a client that reads no further is left."""
-_LONGEST: Final = 100
-"""Bytes of a path that every system takes as the address of a socket."""
 
 Send = Callable[[Any], Awaitable[None]]
 """Hands one item to the client."""
@@ -53,19 +50,6 @@ class Handler(Protocol):
         """
 
 
-@contextmanager
-def address(path: Path) -> Iterator[str]:
-    """An address of the socket that is short enough for the system, however deep its directory lies."""
-    if len(os.fsencode(path)) <= _LONGEST:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
-
-
 async def serve_control(
     path: Path, handler: Handler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
@@ -79,33 +63,37 @@ async def serve_control(
     Raises:
         OSError: there can be no socket at this path.
     """
-    listener = await _listen(path)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(_bind(path)))
     server = _Server(handler)
     try:
         task_status.started()
-        await trio.serve_listeners(server.connection, [trio.SocketListener(listener)])
+        await trio.serve_listeners(server.connection, [listener])
     finally:
-        with suppress(OSError):
-            path.unlink()
+        _unlink(path)
 
 
-async def _listen(path: Path) -> trio.socket.SocketType:
+def _bind(path: Path) -> socket.socket:
+    """A listening socket whose file nobody else may open, not even for a moment."""
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(f"{path} is there and is no socket")
         path.unlink()
-    listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Before it has a name: nobody may slip in between.
-        os.fchmod(listener.fileno(), 0o600)
+        os.fchmod(bound.fileno(), 0o600)
         with address(path) as name:
-            await listener.bind(name)
+            bound.bind(name)
         path.chmod(0o600)
-        listener.listen(_CONNECTIONS)
+        bound.listen(_CONNECTIONS)
     except BaseException:
-        listener.close()
+        bound.close()
         raise
-    return listener
+    return bound
+
+
+def _unlink(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 class _Server:

@@ -91,7 +91,7 @@ class WatchObserver:
         self._announce = announce
         self._announced = False
         self._listing: Listing | None = None
-        self._snapshots = self._owed("", reported=True)
+        self._snapshots = AddressedSnapshots(log, None, stream, scope, from_rv="", reported=True)
         self._resync: dict[str, Any] = {}
         self._asked_last = b""
         self._now: int = _now()
@@ -110,7 +110,9 @@ class WatchObserver:
             report=reported,
             retract=cause is not Cause.SCOPE_CHANGED,
         )
-        self._snapshots = self._owed(from_rv, reported=reported)
+        self._snapshots = AddressedSnapshots(
+            self._log, self._desk, self._stream, self._scope, from_rv=from_rv, reported=reported
+        )
         self._resync = {
             "id": uuid4().hex,
             "cause": cause.value,
@@ -175,8 +177,6 @@ class WatchObserver:
         await self._snapshots.end(
             rv, answers=answers, asked=len(suspects), time=self._now, epoch=self._rules.epoch
         )
-        if self._desk is not None:
-            self._desk.paid(self._snapshots.requests)
         self._listing = None
 
     async def changes(self, events: Sequence[Event], cursor: Cursor) -> None:
@@ -286,12 +286,6 @@ class WatchObserver:
             except Malformed as error:
                 await self.poison(event.object, f"{event.namespace}/{event.name} cannot be redacted: {error}")
         return redacted
-
-    def _owed(self, from_rv: str, *, reported: bool) -> AddressedSnapshots:
-        requests = self._desk.owed(self._stream.name, self._scope) if self._desk is not None else ()
-        return AddressedSnapshots(
-            self._log, self._stream, self._scope, requests, from_rv=from_rv, reported=reported
-        )
 
     def _ours(self, key: bytes) -> bool:
         return not self._scope or key.startswith(f"{self._scope}/".encode())

@@ -35,9 +35,7 @@ class Listener(Protocol):
         """Want a complete listing as soon as the watch can be left."""
 
 
-def snapshot_requests(
-    sink: str, stream: str, scopes: Iterable[str], cause: Cause
-) -> list[SnapshotRequest]:
+def snapshot_requests(sink: str, stream: str, scopes: Iterable[str], cause: Cause) -> list[SnapshotRequest]:
     """New requests for one sink, one for each watch of a stream."""
     return [SnapshotRequest(sink, stream, scope, cause.value, uuid4().hex[:16]) for scope in scopes]
 
@@ -54,7 +52,6 @@ class SnapshotDesk:
         self._owed: dict[tuple[str, str], dict[str, SnapshotRequest]] = {}
         self._listeners: dict[tuple[str, str], Listener] = {}
         self._held: set[str] = set()
-        self.served = 0
 
     async def load(self, sinks: Iterable[str]) -> None:
         """Take up what an earlier life was asked for; what concerns no sink of these waits for its return."""
@@ -72,6 +69,10 @@ class SnapshotDesk:
         if not requests:
             return
         await self._log.request_snapshots(requests)
+        self.remember(requests)
+
+    def remember(self, requests: Iterable[SnapshotRequest]) -> None:
+        """Owe these, which the log keeps already."""
         for request in requests:
             self._keep(request)
             self._ask((request.stream, request.scope))
@@ -94,17 +95,25 @@ class SnapshotDesk:
         requests = self._owed.get((stream, scope), {})
         return [request for sink, request in requests.items() if sink not in self._held]
 
+    def owes(self, request: SnapshotRequest) -> bool:
+        """Whether this very request still waits: another one for its sink and watch would replace it."""
+        return self._owed.get((request.stream, request.scope), {}).get(request.sink) == request
+
     def waiting(self, sink: str) -> list[SnapshotRequest]:
         """What this sink is still owed."""
         return [requests[sink] for requests in self._owed.values() if sink in requests]
 
-    def paid(self, requests: Iterable[SnapshotRequest]) -> None:
-        """These are in the log; one that was replaced meanwhile stays owed."""
-        for request in requests:
-            self.served += 1
-            waiting = self._owed.get((request.stream, request.scope), {})
-            if waiting.get(request.sink) == request:
-                del waiting[request.sink]
+    def paid(self, request: SnapshotRequest) -> None:
+        """This one is in the log; if it was replaced meanwhile, the other one stays owed."""
+        if self.owes(request):
+            del self._owed[request.stream, request.scope][request.sink]
+            log(
+                "info",
+                "snapshot is in the log",
+                sink=request.sink,
+                stream=request.stream,
+                cause=request.cause,
+            )
 
     @contextmanager
     def watching(self, stream: str, scope: str, listener: Listener, *, lists: bool) -> Iterator[None]:
@@ -138,10 +147,9 @@ class SnapshotDesk:
 
 @dataclass(slots=True)
 class _Snapshot:
-    """One that is being written. The two last fields are for the work on the log only."""
+    """One that is being written. All but the request is for the work on the log only."""
 
     request: SnapshotRequest
-    stem: str
     added: int = 0
     shown_to_all: bool = False
 
@@ -154,9 +162,9 @@ class AddressedSnapshots:
 
     Args:
         records: where they go.
+        desk: knows what is owed, or None where nobody can be.
         stream: whose objects these are.
         scope: of the watch.
-        requests: what is owed; may be empty.
         from_rv: where the watch stood.
         reported: whether the listing reports to everybody what nobody knew.
     """
@@ -164,19 +172,21 @@ class AddressedSnapshots:
     def __init__(
         self,
         records: Log,
+        desk: SnapshotDesk | None,
         stream: StreamInfo,
         scope: str,
-        requests: Sequence[SnapshotRequest],
         *,
         from_rv: str,
         reported: bool,
     ) -> None:
         self._log = records
+        self._desk = desk
         self._stream = stream
         self._scope = scope
         self._from = from_rv
         self._reported = reported
-        self._snapshots = [_Snapshot(request, uuid4().hex) for request in requests]
+        owed = desk.owed(stream.name, scope) if desk is not None else ()
+        self._snapshots = [_Snapshot(request) for request in owed]
 
     async def begin(self, *, time: int, epoch: int, prefix: bytes) -> None:
         """Say to each sink that its snapshot begins."""
@@ -186,6 +196,8 @@ class AddressedSnapshots:
                 if self._suffices(snapshot.request, inventory, prefix):
                     snapshot.shown_to_all = True
                     return ()
+                if snapshot.request.cause == Cause.BACKLOG_FULL:
+                    return ()  # begun where the backlog was dropped
                 return [self._resync(snapshot, time, epoch, "", {"phase": "begin"})]
 
             await self._append(snapshot, work, _RESYNC_BYTES)
@@ -231,13 +243,8 @@ class AddressedSnapshots:
 
             size = _RESYNC_BYTES + sum(len(event.object) for event in hidden)
             await self._append(snapshot, work, size, fulfils=[snapshot.request])
-            request = snapshot.request
-            log("info", "snapshot", sink=request.sink, stream=request.stream, cause=request.cause, to=rv)
-
-    @property
-    def requests(self) -> list[SnapshotRequest]:
-        """What this listing pays."""
-        return [snapshot.request for snapshot in self._snapshots]
+            if self._desk is not None:
+                self._desk.paid(snapshot.request)
 
     def _suffices(self, request: SnapshotRequest, inventory: Inventory, prefix: bytes) -> bool:
         """Whether what the listing tells everybody is the whole collection: nothing was known before."""
@@ -253,26 +260,27 @@ class AddressedSnapshots:
         size: int,
         fulfils: Sequence[SnapshotRequest] = (),
     ) -> None:
-        await self._log.append(
-            self._stream, self._scope, work, size=size, audience=snapshot.request.sink, fulfils=fulfils
-        )
+        request = snapshot.request
+        # One that was replaced meanwhile is void: what it had of the log was dropped with the backlog.
+        if self._desk is not None and self._desk.owes(request):
+            await self._log.append(
+                self._stream, self._scope, work, size=size, audience=request.sink, fulfils=fulfils
+            )
 
-    def _added(
-        self, snapshot: _Snapshot, events: Sequence[Event], time: int, epoch: int
-    ) -> list[Change]:
+    def _added(self, snapshot: _Snapshot, events: Sequence[Event], time: int, epoch: int) -> list[Change]:
         snapshot.added += len(events)
         extra = {"snapshot": snapshot.request.id}
         return [
-            Change(Type.ADDED, Origin.SNAPSHOT, time, e.namespace, e.name, e.uid, e.rv, epoch, e.object, extra)
+            Change(
+                Type.ADDED, Origin.SNAPSHOT, time, e.namespace, e.name, e.uid, e.rv, epoch, e.object, extra
+            )
             for e in events
         ]
 
-    def _resync(
-        self, snapshot: _Snapshot, time: int, epoch: int, rv: str, more: dict[str, Any]
-    ) -> Change:
+    def _resync(self, snapshot: _Snapshot, time: int, epoch: int, rv: str, more: dict[str, Any]) -> Change:
         request = snapshot.request
         extra = {
-            "id": snapshot.stem,
+            "id": request.id,
             "snapshot": request.id,
             "cause": request.cause,
             "from": self._from,

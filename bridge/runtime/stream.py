@@ -188,9 +188,11 @@ async def _run_watch(
     )
     if changed:
         log("info", "scope changed: a new baseline, nothing is called deleted", stream=plan.info.name)
-    with cluster.desk.watching(
-        plan.info.name, namespace, watcher.request_listing, lists=cursor is None
-    ) if cluster.desk is not None else nullcontext():
+    with (
+        cluster.desk.watching(plan.info.name, namespace, watcher.request_listing, lists=cursor is None)
+        if cluster.desk is not None
+        else nullcontext()
+    ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(observer.confirm_pending)
             await watcher.run()
