@@ -22,12 +22,14 @@ from typing import Final, Protocol
 import trio
 
 from bridge.changes.change import Cause
+from bridge.config import Config
 from bridge.delivery.stats import SinkStats
 from bridge.logs import Incidents, log
+from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.store.contract import Log, Refused
 
-__all__ = ["BacklogKeeper", "Lagging", "Outlet", "holders"]
+__all__ = ["BacklogKeeper", "Lagging", "Outlet", "Policy", "holders", "policies"]
 
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
@@ -96,6 +98,13 @@ class Policy:
     when_full: str
     max_lag: int | None
     scopes: Mapping[str, Sequence[str]]
+
+
+def policies(config: Config) -> list[Policy]:
+    """What is configured for each sink."""
+    return [
+        Policy(sink.name, sink.when_full, sink.max_lag, watches_of(config, sink)) for sink in config.sinks
+    ]
 
 
 @dataclass(slots=True)

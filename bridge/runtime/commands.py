@@ -12,6 +12,7 @@ from bridge.errors import UsageError
 from bridge.operations.control import Send
 from bridge.runtime.health import Health
 from bridge.runtime.outlets import Outlets
+from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.store.contract import Log
 
@@ -111,7 +112,7 @@ class Commands:
             known = ", ".join(stream.name for stream in self._config.streams)
             raise UsageError(f"there is no stream {name!r}; there are: {known}")
         sinks = [self._sink(sink)] if sink is not None else list(self._config.sinks)
-        wanting = [s.name for s in sinks if s.streams is None or stream.name in s.streams]
+        wanting = [each.name for each in sinks if stream.name in watches_of(self._config, each)]
         if not wanting:
             which = f"the sink {sink} does not take" if sink else "no sink takes"
             raise UsageError(f"{which} records of the stream {stream.name}")

@@ -8,13 +8,13 @@ from typing import Final
 
 from bridge.changes.change import StreamInfo
 from bridge.changes.redact import Redactor
-from bridge.config import Config, StreamConfig
+from bridge.config import Config, SinkConfig, StreamConfig
 from bridge.errors import StateError, UsageError
 from bridge.kubernetes.catalog import Catalog, Resource
 from bridge.kubernetes.requests import Scope
 from bridge.runtime.stream import StreamPlan
 
-__all__ = ["info_of", "plan_stream", "redaction_key", "resource_of"]
+__all__ = ["info_of", "plan_stream", "redaction_key", "resource_of", "watches_of"]
 
 _KEY_BYTES: Final = 32
 
@@ -79,6 +79,15 @@ def info_of(stream: StreamConfig, resource: Resource) -> StreamInfo:
         selected=selected,
         redacted=redacted,
     )
+
+
+def watches_of(config: Config, sink: SinkConfig) -> dict[str, Sequence[str]]:
+    """The watches whose records a sink wants: of each of its streams the namespaces, `("",)` for all."""
+    return {
+        stream.name: stream.namespaces or ("",)
+        for stream in config.streams
+        if sink.streams is None or stream.name in sink.streams
+    }
 
 
 def _hides(stream: StreamConfig, resource: Resource) -> bool:
