@@ -29,7 +29,7 @@ from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.store.contract import Log, Refused
 
-__all__ = ["BacklogKeeper", "Lagging", "Outlet", "Policy", "holders", "policies"]
+__all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Policy", "holders", "policies"]
 
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
@@ -79,8 +79,16 @@ class Outlet(Protocol):
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
         """Hand out nothing while `drop` moves the cursor; read on from the position that it returns."""
 
-    def park(self, reason: str) -> None:
-        """Stop, until the next start."""
+
+class Outlets(Protocol):
+    """What the keeper needs of the sinks; `bridge.runtime.outlets.Outlets` has it."""
+
+    @property
+    def workers(self) -> Mapping[str, Outlet]:
+        """The workers of the sinks that hold back the log, by name."""
+
+    async def release(self, name: str, reason: str) -> None:
+        """Park a sink, loudly; it is no longer among the workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ class BacklogKeeper:
         policies: one for each sink.
         records: the log.
         desk: where snapshots are asked for.
-        outlets: the workers by the names of their sinks, once they are open.
+        outlets: the sinks, once they are open.
     """
 
     def __init__(
@@ -139,13 +147,12 @@ class BacklogKeeper:
         policies: Sequence[Policy],
         records: Log,
         desk: SnapshotDesk,
-        outlets: Mapping[str, Outlet],
+        outlets: Outlets,
     ) -> None:
         self._policies = {policy.sink: policy for policy in policies}
         self._log = records
         self._desk = desk
         self._outlets = outlets
-        self._parked: set[str] = set()
         self._recovering: dict[str, _Recovery] = {}
         self._full_counts_at = float("-inf")
         self._incidents = Incidents(log)
@@ -155,7 +162,8 @@ class BacklogKeeper:
         for name in self._policies:
             if any(request.cause == Cause.BACKLOG_FULL for request in self._desk.waiting(name)):
                 self._desk.hold(name)
-                self._recovering[name] = _Recovery(self._outlets[name].stats.records, trio.current_time())
+                records = self._outlets.workers[name].stats.records
+                self._recovering[name] = _Recovery(records, trio.current_time())
 
     async def run(self) -> None:
         """Look, for ever, as often as it takes for nobody to wait long."""
@@ -169,8 +177,7 @@ class BacklogKeeper:
         now = trio.current_time()
         lagging = [
             Lagging(name, self._log.lag(outlet.stats.position).bytes, self._limit(name, stats.limit_bytes))
-            for name, outlet in self._outlets.items()
-            if name not in self._parked
+            for name, outlet in self._outlets.workers.items()
         ]
         for name in holders(lagging, full=bool(stats.full) and now >= self._full_counts_at):
             match self._policies[name].when_full:
@@ -196,7 +203,7 @@ class BacklogKeeper:
         return share if own is None else min(share, own)
 
     async def _drop(self, name: str) -> None:
-        policy, outlet = self._policies[name], self._outlets[name]
+        policy, outlet = self._policies[name], self._outlets.workers[name]
         owed = [
             request
             for stream, scopes in policy.scopes.items()
@@ -235,14 +242,12 @@ class BacklogKeeper:
             )
 
     async def _park(self, name: str, reason: str) -> None:
-        self._parked.add(name)
         self._recovering.pop(name, None)
-        self._outlets[name].park(f"{reason}; repair it and start the bridge again")
-        await self._log.release_sink(name)
+        await self._outlets.release(name, f"{reason}; repair it and resume it")
 
     def _recover(self, name: str) -> None:
         recovery = self._recovering[name]
-        stats = self._outlets[name].stats
+        stats = self._outlets.workers[name].stats
         if recovery.through is None and not self._desk.waiting(name):
             recovery.through = self._log.end()
         if recovery.through is not None:

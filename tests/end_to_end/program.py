@@ -159,6 +159,11 @@ class Program:
             reader.join()
         return code
 
+    def finished(self, *, seconds: float = 30) -> str:
+        """Wait for the end; its standard output, whatever the exit code."""
+        self.end(seconds=seconds)
+        return self.out.decode()
+
     def failure(self, *, seconds: float = 30) -> tuple[int, str]:
         """Wait for the end; the exit code, and the one sentence that it must leave on standard error."""
         code = self.end(seconds=seconds)

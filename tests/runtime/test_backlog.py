@@ -39,18 +39,25 @@ def test_who_is_dealt_with(sinks: dict[str, int], *, full: bool, expected: list[
 class FakeOutlet:
     def __init__(self, name: str, records: "FakeLog") -> None:
         self.stats = SinkStats(name, state=SinkState.DELIVERING)
-        self.parked = ""
         self._log = records
 
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
         self.stats.position = await drop()
 
-    def park(self, reason: str) -> None:
-        self.parked = reason
-
     def take(self, records: int) -> None:
         self.stats.records += records
         self.stats.position += records
+
+
+class FakeOutlets:
+    def __init__(self, records: "FakeLog") -> None:
+        self.workers = {name: FakeOutlet(name, records) for name in ("slow", "fast")}
+        self.parked: dict[str, str] = {}
+
+    async def release(self, name: str, reason: str) -> None:
+        await trio.lowlevel.checkpoint()
+        del self.workers[name]
+        self.parked[name] = reason
 
 
 class FakeLog:
@@ -61,7 +68,6 @@ class FakeLog:
         self.full = ""
         self.owed: list[SnapshotRequest] = []
         self.dropped: list[str] = []
-        self.released: list[str] = []
         self.refuses = False
 
     def end(self) -> int:
@@ -85,10 +91,6 @@ class FakeLog:
         before, self.last = self.last, self.last + 1
         return Dropped({"pods": 90}, {"pods": 3}, before)
 
-    async def release_sink(self, name: str) -> None:
-        await trio.lowlevel.checkpoint()
-        self.released.append(name)
-
     async def snapshot_requests(self) -> Sequence[SnapshotRequest]:
         await trio.lowlevel.checkpoint()
         return self.owed
@@ -99,13 +101,14 @@ class Bench:
         self.log = FakeLog()
         records = cast("Log", self.log)
         self.desk = SnapshotDesk(records)
-        self.outlets = {name: FakeOutlet(name, self.log) for name in ("slow", "fast")}
+        self.sinks = FakeOutlets(self.log)
+        self.outlets = self.sinks.workers
         scopes = {"pods": ["a", "b"], "cm": [""]}
         self.keeper = BacklogKeeper(
             [Policy("slow", when_full, max_lag, scopes), Policy("fast", when_full, None, scopes)],
             records,
             self.desk,
-            self.outlets,
+            self.sinks,
         )
 
     async def grow(self, mib: int) -> None:
@@ -223,9 +226,8 @@ async def test_a_parked_sink_stops_and_holds_back_nothing(autojump_clock: MockCl
     bench = Bench("park")
     await bench.grow(95)
     await bench.grow(95)
-    assert bench.log.released == ["slow"]
-    assert "start the bridge again" in bench.outlets["slow"].parked
-    assert bench.outlets["fast"].parked == ""
+    assert list(bench.sinks.parked) == ["slow"]
+    assert "resume it" in bench.sinks.parked["slow"]
     assert bench.log.dropped == []
 
 
@@ -233,7 +235,7 @@ async def test_block_does_nothing_but_say_so(autojump_clock: MockClock) -> None:
     del autojump_clock
     bench = Bench("block")
     await bench.grow(95)
-    assert (bench.log.dropped, bench.log.released) == ([], [])
+    assert (bench.log.dropped, bench.sinks.parked) == ([], {})
 
 
 async def test_a_sink_whose_deletions_find_no_room_parks(autojump_clock: MockClock) -> None:
@@ -242,6 +244,5 @@ async def test_a_sink_whose_deletions_find_no_room_parks(autojump_clock: MockClo
     bench = Bench()
     bench.log.refuses = True
     await bench.grow(95)
-    assert bench.log.released == ["slow"]
-    assert "no room even for the identities" in bench.outlets["slow"].parked
+    assert "no room even for the identities" in bench.sinks.parked["slow"]
     assert bench.desk.waiting("slow") == []
