@@ -19,7 +19,8 @@ STATUS: dict[str, Any] = {
     "sinks": [
         {
             "sink": "hook", "type": "webhook", "state": "retrying", "reason": "evil\x1b[2J\nname",
-            "position": 7, "records": 3, "lag": {"records": 12, "bytes": 3 << 20, "seconds": 7300.0}, "deadLetters": 4,
+            "position": 7, "records": 3,
+            "lag": {"records": 12, "bytes": 3 << 20, "seconds": 7300.0}, "deadLetters": 4,
             "snapshotsOwed": 1,
         }
     ],
