@@ -17,6 +17,10 @@ POINTS: Final = (
     "log.committed",  # durable, nobody told yet
     "log.trimmed",  # rows that every sink owns were deleted in this transaction
     "log.folded",  # a chunk of the fold is written, not committed
+    "log.buried",  # dead letters are written, not committed
+    "log.purged",  # dead letters are forgotten, not committed
+    "log.redriven",  # the same, and they stand in the log again, not committed
+    "log.dropped",  # a chunk of a dropped backlog is about to be written
     "list.page",  # a page of a listing was accepted
     "list.end",  # the end of a listing is about to be appended
     "sink.begin",  # a batch is rendered, nothing written to the destination

@@ -235,7 +235,7 @@ class _Output(Protocol):
 
 
 async def _open_output(form: str, records: MemoryLog, bridge: Bridge, *, many: bool) -> _Output:
-    start = await records.open_sink(_READER, "")
+    start = (await records.open_sink(_READER, "")).position
     if form == "pretty":
         return _Pretty(records, start, many=many)
     return _Lines(records, start, bridge, Format(_FORMATS[form]))

@@ -44,7 +44,7 @@ class Outlets:
         types = {stream.name: stream.types for stream in self._config.streams}
         identity = self._log.identity
         for sink in self._config.sinks:
-            position = await self._log.open_sink(sink.name, _fingerprint(sink))
+            position = (await self._log.open_sink(sink.name, _fingerprint(sink))).position
             plan = Plan(
                 sink.name,
                 bridge,

@@ -5,6 +5,7 @@
 compressing costs less than writing what it saves (docs/decisions/0001-the-log.md).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -80,6 +81,8 @@ class RowDecoder:
 
     def __init__(self) -> None:
         self._ids = msgspec.msgpack.Decoder(type=Ids)
+        self._raw = msgspec.msgpack.Decoder(type=tuple[list[msgspec.Raw], msgspec.Raw])
+        self._meta = msgspec.msgpack.Decoder(type=_Meta)
         self._cursors = msgspec.json.Decoder(type=dict[str, Cursor])
         self._zstd = zstandard.ZstdDecompressor()
 
@@ -101,6 +104,26 @@ class RowDecoder:
             changes.append(Change(*meta[:8], objects[start:end], meta[9]))
             start = end
         return changes
+
+    def deletions(self, position: int, ids: bytes, after: int) -> tuple[Counter[str], list[Change]]:
+        """Records of a row behind `after`: how many in each namespace, and its deletions without objects.
+
+        Raises `StateError` as `changes` does.
+        """
+        try:
+            metas = self._ids.decode(self._zstd.decompress(ids)).metas[max(0, after + 1 - position) :]
+        except (zstandard.ZstdError, msgspec.DecodeError) as error:
+            raise _damaged(position, error) from error
+        gone = [Change(*meta[:8], b"", meta[9]) for meta in metas if meta[0] == Type.DELETED]
+        return Counter(meta[3] for meta in metas), gone
+
+    def first_time(self, position: int, ids: bytes) -> int:
+        """When the first record of a row was read. Raises `StateError` as `changes` does."""
+        try:
+            metas, _ = self._raw.decode(self._zstd.decompress(ids))
+            return int(self._meta.decode(metas[0])[2])
+        except (zstandard.ZstdError, msgspec.DecodeError) as error:
+            raise _damaged(position, error) from error
 
     def effects(self, position: int, ids: bytes) -> Writes:
         """What the row wrote to the inventory. Raises `StateError` as `changes` does."""

@@ -22,7 +22,9 @@ __all__ = [
     "Log",
     "LogIdentity",
     "LogStats",
+    "OpenedSink",
     "Redriven",
+    "Refused",
     "SnapshotRequest",
     "Snapshots",
     "WatchState",
@@ -74,6 +76,7 @@ class LogStats(msgspec.Struct, frozen=True):
         in_flight: bytes accepted and not yet committed.
         heartbeat_age: seconds since the writer's last sign of life.
         full: one sentence why nothing can be appended now, or "".
+        limit_bytes: what `kept_bytes` may grow to, about, before the log is full; looked up each second.
     """
 
     end: int
@@ -89,99 +92,17 @@ class LogStats(msgspec.Struct, frozen=True):
     in_flight: int = 0
     heartbeat_age: float = 0.0
     full: str = ""
+    limit_bytes: int = 0
 
 
-class Log(Protocol):
-    """The durable, ordered sequence of records of one bridge; every sink reads it with its own cursor."""
+class Refused(BridgeError):
+    """The log cannot do that now, and says why; nothing was changed and everything else goes on.
 
-    identity: LogIdentity
-
-    async def watch_state(self, stream: str, scope: str) -> WatchState | None:
-        """Durable state of one watch, or None when this stream and scope are new."""
-        ...
-
-    async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
-        """Durable states of all watches that this stream ever had, by scope."""
-        ...
-
-    async def append(
-        self,
-        stream: StreamInfo,
-        scope: str,
-        work: Work,
-        *,
-        size: int,
-        cursor: Cursor | None = None,
-        epoch: int | None = None,
-        fingerprint: str | None = None,
-    ) -> None:
-        """Accept work in order; return as soon as there is room for `size` bytes (backpressure).
-
-        The changes of `work`, the inventory writes it made and `cursor`/`epoch`/`fingerprint` (where
-        given) are committed in one transaction, together with neighbours. While the disk is full this
-        waits. A `fingerprint` that differs from the stored one, without a cursor, forgets the old cursor.
-        Cancellation leaves the work either accepted or never run.
-
-        Raises:
-            InvariantError: some `work` raised (its cause); told at the next call of anything, or at `flush`.
-            BridgeError: the storage failed. In both cases the log is dead and the process must end.
-        """
-        ...
-
-    async def flush(self) -> None:
-        """Return when everything appended so far is durable (and its `work` has run). Raises as `append`."""
-        ...
-
-    async def read(self, after: int, max_bytes: int) -> Sequence[Batch]:
-        """Next committed batches behind position `after`, at least one; waits for one. Oldest first.
-
-        Raises:
-            StateError: what follows `after` was trimmed: the position is not from this log's present.
-        """
-        ...
-
-    def end(self) -> int:
-        """Position of the newest committed change (the start of this incarnation's range - 1 when none)."""
-        ...
-
-    async def open_sink(self, name: str, fingerprint: str) -> int:
-        """Position that this sink has acknowledged; a new sink starts before the oldest kept record.
-
-        From now on it holds back trimming, so sinks are opened before streams are. Another `fingerprint`
-        than the stored one is a new sink. (A snapshot for new sinks is not this method's work.)
-        """
-        ...
-
-    async def detach_sinks(self, keep: Collection[str]) -> None:
-        """All sinks but these left the configuration: they hold back nothing, their cursors stay."""
-        ...
-
-    def verify(self, log_id: str, incarnation: int, position: int) -> None:
-        """Hold a cursor that was kept outside against this log.
-
-        Raises:
-            StateError: this log never gave out that position (another log, or an older copy of this one).
-        """
-        ...
-
-    def stats(self) -> LogStats:
-        """How it is; cheap enough for every scrape."""
-        ...
-
-    def acknowledge(self, name: str, position: int) -> None:
-        """The sink owns everything up to `position`. Durable with the next commit, at most 1 s later.
-
-        Raises:
-            InvariantError: backwards, beyond the end, or a sink that was not opened.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Commit what was accepted, acknowledge cursors durably, release the lock."""
-        ...
+    Whoever asked for a person passes the sentence on; the worker of a sink parks.
+    """
 
 
-class LettersFull(BridgeError):
+class LettersFull(Refused):
     """There is no room for another dead letter: the sink parks, its cursor stays before the record."""
 
 
@@ -203,8 +124,11 @@ class Letters(Protocol):
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep them; durable on return.
 
+        A record of that sink at the same position is the same letter: after a crash between `bury` and
+        `acknowledge` it is refused again, and then only its reason, attempts and `last_at` change.
+
         Raises:
-            LettersFull: none was kept.
+            LettersFull: none was kept: their share of `state.maxBytes` is used up, or the disk is full.
         """
         ...
 
@@ -219,15 +143,33 @@ class Letters(Protocol):
     async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
         """Put letters into the log again, oldest first, addressed to their sink and with their old ids.
 
-        One transaction takes them out of the dead letters and appends them. Without `force` a letter whose
-        object is known at another uid or a newer revision (or, unless it tells of a deletion, is gone) is
-        left alone: an older state must not be put over a newer one.
+        One transaction takes a letter out of the dead letters and appends it (many letters take several).
+        Without `force` a letter whose object is known at another uid or a newer revision is left alone, as
+        is one whose object is gone (but for a deletion: that one when the object is back): an older state
+        must not be put over a newer one.
+
+        Raises:
+            Refused: the sink is not open, or there is no room; letters not yet redriven stay letters.
         """
         ...
 
     def letter_counts(self) -> Mapping[str, int]:
         """Dead letters kept, by sink; cheap enough for every scrape."""
         ...
+
+
+class OpenedSink(msgspec.Struct, frozen=True):
+    """Where a sink goes on.
+
+    Attributes:
+        position: it has acknowledged everything up to here.
+        fresh: it missed records for good: it is new to a log that has existed before, its destination is
+            another one, or its cursor lost records to trimming. A snapshot makes it whole. Told at each
+            opening until one was requested for it.
+    """
+
+    position: int
+    fresh: bool
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True):
@@ -252,7 +194,13 @@ class Snapshots(Protocol):
     """Snapshots that are owed. Part of `Log`; `append(..., fulfils=[...])` removes them."""
 
     async def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
-        """Remember; durable on return. One for the same sink, stream and scope replaces an older one."""
+        """Remember; durable on return. One for the same sink, stream and scope replaces an older one.
+
+        A sink that it names is not `fresh` any more: what it missed is owed now.
+
+        Raises:
+            Refused: there is no room.
+        """
         ...
 
     async def snapshot_requests(self) -> Sequence[SnapshotRequest]:
@@ -295,15 +243,123 @@ class Backlogs(Protocol):
         """What is kept behind a position; cheap enough for every scrape."""
         ...
 
-    async def drop_backlog(self, sink: str, streams: Collection[str] | None) -> Dropped:
+    async def drop_backlog(
+        self, sink: str, streams: Collection[str] | None, owed: Sequence[SnapshotRequest] = ()
+    ) -> Dropped:
         """Move a sink to the end of the log, but for the identities of the deletions that it did not get.
 
-        One transaction moves the cursor and appends, addressed to the sink and for each stream it selects
-        (None for all), a RESYNC begin (cause backlogFull, with the counts) and those deletions, without
-        bodies (`partial`). Works also while the log is full. The worker must read on from `end`.
+        Appends, addressed to the sink, for each stream that it selects (None for all of which something is
+        dropped): a RESYNC begin (cause backlogFull, with the counts) and those deletions, without bodies
+        (`partial`). Remembers the snapshots that the sink is `owed` now in the same transaction; with them
+        there is one RESYNC begin for each, with the request's id and scope. Works also while the log is
+        full. A large backlog takes several transactions, and an opened log finishes what a crash cut off:
+        the sink never sees a part of it. Nobody may acknowledge for the sink until this has returned; its
+        worker reads on from `end`.
+
+        Raises:
+            Refused: the sink is not open, or there is no room even for the identities: the sink must park.
         """
         ...
 
     async def release_sink(self, name: str) -> None:
-        """The sink is parked: it holds back nothing from now on; its cursor stays as detached."""
+        """The sink is parked: it holds back nothing from now on; its cursor stays as detached.
+
+        It must be opened again before anything is acknowledged for it.
+        """
+        ...
+
+
+class Log(Letters, Snapshots, Backlogs, Protocol):
+    """The durable, ordered sequence of records of one bridge; every sink reads it with its own cursor."""
+
+    identity: LogIdentity
+
+    async def watch_state(self, stream: str, scope: str) -> WatchState | None:
+        """Durable state of one watch, or None when this stream and scope are new."""
+        ...
+
+    async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
+        """Durable states of all watches that this stream ever had, by scope."""
+        ...
+
+    async def append(  # noqa: PLR0913 - everything that is committed together
+        self,
+        stream: StreamInfo,
+        scope: str,
+        work: Work,
+        *,
+        size: int,
+        cursor: Cursor | None = None,
+        epoch: int | None = None,
+        fingerprint: str | None = None,
+        audience: str = "",
+        fulfils: Sequence[SnapshotRequest] = (),
+    ) -> None:
+        """Accept work in order; return as soon as there is room for `size` bytes (backpressure).
+
+        The changes of `work`, the inventory writes it made and `cursor`/`epoch`/`fingerprint` (where
+        given) are committed in one transaction, together with neighbours. While the disk is full this
+        waits. A `fingerprint` that differs from the stored one, without a cursor, forgets the old cursor.
+        Cancellation leaves the work either accepted or never run.
+
+        With an `audience` the changes are meant for that sink alone; such work reads the inventory and must
+        not write to it. The requests that the append `fulfils` are forgotten in the same transaction, also
+        when there are no changes; one that was replaced meanwhile (another id) is still owed.
+
+        Raises:
+            InvariantError: some `work` raised (its cause); told at the next call of anything, or at `flush`.
+            BridgeError: the storage failed. In both cases the log is dead and the process must end.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything appended so far is durable (and its `work` has run). Raises as `append`."""
+        ...
+
+    async def read(self, after: int, max_bytes: int) -> Sequence[Batch]:
+        """Next committed batches behind position `after`, at least one; waits for one. Oldest first.
+
+        Raises:
+            StateError: what follows `after` was trimmed: the position is not from this log's present.
+        """
+        ...
+
+    def end(self) -> int:
+        """Position of the newest committed change (the start of this incarnation's range - 1 when none)."""
+        ...
+
+    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+        """Where this sink goes on; a new sink starts before the oldest kept record.
+
+        From now on it holds back trimming, so sinks are opened before streams are. Another `fingerprint`
+        than the stored one is a new sink. (A snapshot for new sinks is not this method's work.)
+        """
+        ...
+
+    async def detach_sinks(self, keep: Collection[str]) -> None:
+        """All sinks but these left the configuration: they hold back nothing, their cursors stay."""
+        ...
+
+    def verify(self, log_id: str, incarnation: int, position: int) -> None:
+        """Hold a cursor that was kept outside against this log.
+
+        Raises:
+            StateError: this log never gave out that position (another log, or an older copy of this one).
+        """
+        ...
+
+    def stats(self) -> LogStats:
+        """How it is; cheap enough for every scrape."""
+        ...
+
+    def acknowledge(self, name: str, position: int) -> None:
+        """The sink owns everything up to `position`. Durable with the next commit, at most 1 s later.
+
+        Raises:
+            InvariantError: backwards, beyond the end, or a sink that was not opened.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Commit what was accepted, acknowledge cursors durably, release the lock."""
         ...

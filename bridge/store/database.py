@@ -53,6 +53,7 @@ class Database:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self.connection = connection
+        self._wal_seen = 0
 
     @classmethod
     def open(
@@ -132,6 +133,16 @@ class Database:
         with self.guard():
             self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
 
+    def watch_wal(self) -> None:
+        """The WAL grows beyond its limit only if automatic checkpoints fail, silently: try one and see why.
+
+        Raises as `transaction`.
+        """
+        _, size = self.sizes()
+        if size > max(self._wal_seen, WAL_BYTES + WAL_BYTES // 4):
+            self._wal_seen = size
+            self.checkpoint("PASSIVE")
+
     def limit_pages(self, pages: int) -> None:
         """Let the main file grow to so many pages; never below what it has."""
         self.connection.execute(f"PRAGMA max_page_count = {int(pages)}").fetchall()
@@ -172,7 +183,7 @@ class Database:
         version = self._get("user_version")
         if version == 0:
             with self.transaction() as connection:
-                schema.create(connection, 1 + len(migrations))
+                schema.create(connection, migrations)
             _sync_directory(self.path.parent)
             return
         self._check()

@@ -4,18 +4,35 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from bridge.changes.change import Batch, Change, Cursor, StreamInfo
 from bridge.changes.reconcile import Inventory
 from bridge.errors import BridgeError, InvariantError
 from bridge.store.codec import RowEncoder
-from bridge.store.contract import WatchState, Work
-from bridge.store.inventory import Inventories
+from bridge.store.contract import SnapshotRequest, WatchState, Work
+from bridge.store.inventory import Inventories, ReadOnly
 from bridge.store.layer import Entries
+from bridge.store.routes import Route, Routes
 
-__all__ = ["EMPTY_WATCH", "WRITE_DEBT", "Append", "Group", "Sealed", "WatchKey", "batch_size", "run_work"]
+__all__ = [
+    "EMPTY_WATCH",
+    "WRITE_DEBT",
+    "Addition",
+    "Append",
+    "Group",
+    "Sealed",
+    "WatchKey",
+    "batch_size",
+    "run_work",
+    "seal_additions",
+]
 
 WatchKey = tuple[str, str]
 """Stream and scope."""
+
+Addition = tuple[Route, Sequence[Change]]
+"""A row of records that no append has made."""
 
 EMPTY_WATCH: Final = WatchState(None, 0, "")
 _ROW_BYTES: Final = 1 << 20
@@ -31,6 +48,8 @@ class Append(NamedTuple):
 
     Attributes:
         since: when it was accepted, seconds of the monotonic clock.
+        audience: the one sink that is meant, or "" for all.
+        fulfils: requests that are forgotten with it.
     """
 
     stream: StreamInfo
@@ -41,15 +60,18 @@ class Append(NamedTuple):
     epoch: int | None
     fingerprint: str | None
     since: float
+    audience: str = ""
+    fulfils: Sequence[SnapshotRequest] = ()
 
 
 class _Draft:
     """A row being filled."""
 
-    __slots__ = ("changes", "cursors", "size", "stream", "writes")
+    __slots__ = ("audience", "changes", "cursors", "size", "stream", "writes")
 
-    def __init__(self, stream: StreamInfo) -> None:
+    def __init__(self, stream: StreamInfo, audience: str) -> None:
         self.stream = stream
+        self.audience = audience
         self.changes: list[Change] = []
         self.size = 0
         self.writes = Entries()
@@ -68,6 +90,7 @@ class Sealed(NamedTuple):
         moved: cursors that moved without a row to carry them; kept for later.
         stored: bytes of the packed columns.
         debt: bytes that are kept for the fold, and that the fold may add to the inventory's table.
+        fulfilled: requests that are forgotten with it.
     """
 
     rows: list[tuple[int, int, int, int, bytes | None, bytes, bytes]]
@@ -78,6 +101,17 @@ class Sealed(NamedTuple):
     moved: dict[WatchKey, Cursor]
     stored: int
     debt: int
+    fulfilled: Sequence[SnapshotRequest] = ()
+
+    def moved_by(self, places: int) -> "Sealed":
+        """The same behind records that were added before it; nobody has seen its positions yet."""
+        return self._replace(
+            rows=[(row[0] + places, *row[1:]) for row in self.rows],
+            batches=[
+                msgspec.structs.replace(batch, position=batch.position + places) for batch in self.batches
+            ],
+            end=self.end + places,
+        )
 
 
 class Group:
@@ -101,6 +135,7 @@ class Group:
         self._open: dict[str, _Draft] = {}
         self._moved = dict(moved)
         self._declared: dict[WatchKey, WatchState] = {}
+        self._fulfilled: list[SnapshotRequest] = []
         self.records = 0
 
     def run(self, job: Append) -> None:
@@ -109,9 +144,10 @@ class Group:
         Raises:
             InvariantError: the work raised; the log must end, since its reader may have lost the place.
         """
-        draft = self._draft(job.stream)
+        draft = self._draft(job.stream, job.audience)
         inventory = self._inventories.prepare(job.stream.name, draft.writes)
-        changes = run_work(job.stream, job.work, inventory)
+        changes = run_work(job.stream, job.work, ReadOnly(inventory) if job.audience else inventory)
+        self._fulfilled.extend(job.fulfils)
         draft.changes.extend(changes)
         draft.size += batch_size(changes)
         self.records += len(changes)
@@ -120,14 +156,12 @@ class Group:
         if job.cursor is not None:
             draft.cursors[job.scope] = job.cursor
 
-    def seal(
-        self, first: int, streams: Mapping[StreamInfo, int], encoder: RowEncoder, *, force: bool
-    ) -> Sealed:
+    def seal(self, first: int, routes: Routes, encoder: RowEncoder, *, force: bool) -> Sealed:
         """Give positions from `first` on, and pack.
 
         Args:
             first: the next free position.
-            streams: the number of each `StreamInfo` that occurs.
+            routes: gives the numbers that rows refer to.
             encoder: packs the rows.
             force: also what only moved a cursor becomes durable with this group.
         """
@@ -145,28 +179,31 @@ class Group:
             end += max(count, 1)
             stored += len(packed.ids) + len(packed.body)
             debt += len(packed.ids) + WRITE_DEBT * len(draft.writes)
-            sealed.rows.append((position, count, draft.size, streams[draft.stream], *packed))
+            number = routes.number(Route(draft.stream, draft.audience))
+            sealed.rows.append((position, count, draft.size, number, *packed))
             if count:
-                sealed.batches.append(Batch(position, draft.stream, draft.changes, draft.size))
+                sealed.batches.append(
+                    Batch(position, draft.stream, draft.changes, draft.size, draft.audience)
+                )
         forced = list(sealed.moved) if force else []
         table = list(dict.fromkeys([*self._declared, *forced]))
         for key in table:
             sealed.moved.pop(key, None)
         states = self._states({key: c for key, c in latest.items() if key not in sealed.moved})
-        return sealed._replace(end=end, watches=states, table=table, stored=stored, debt=debt)
+        return sealed._replace(
+            end=end, watches=states, table=table, stored=stored, debt=debt, fulfilled=self._fulfilled
+        )
 
-    def streams(self) -> Sequence[StreamInfo]:
-        """Each stream that will have a row here."""
-        return [draft.stream for draft in self._drafts if draft.changes or draft.writes]
-
-    def _draft(self, stream: StreamInfo) -> _Draft:
+    def _draft(self, stream: StreamInfo, audience: str) -> _Draft:
+        """The row that the stream's next changes go into; another audience begins one, to keep the order."""
         draft = self._open.get(stream.name)
         if (
             draft is None
             or draft.size >= _ROW_BYTES
+            or draft.audience != audience
             or (draft.stream is not stream and draft.stream != stream)
         ):
-            draft = self._open[stream.name] = _Draft(stream)
+            draft = self._open[stream.name] = _Draft(stream, audience)
             self._drafts.append(draft)
         return draft
 
@@ -199,6 +236,21 @@ class Group:
             old = self._declared.get(key) or self._watches.get(key, EMPTY_WATCH)
             states[key] = WatchState(latest.get(key, old.cursor), old.epoch, old.fingerprint)
         return states
+
+
+def seal_additions(first: int, additions: Sequence[Addition], routes: Routes, encoder: RowEncoder) -> Sealed:
+    """Rows from position `first` on that no append has made: they write nothing to the inventory."""
+    sealed = Sealed([], [], first - 1, {}, [], {}, 0, 0)
+    end, stored, debt = first - 1, 0, 0
+    for route, changes in additions:
+        packed = encoder.pack(changes, {}, {})
+        size = batch_size(changes)
+        sealed.rows.append((end + 1, len(changes), size, routes.number(route), *packed))
+        sealed.batches.append(Batch(end + 1, route.stream, changes, size, route.audience))
+        end += len(changes)
+        stored += len(packed.ids) + len(packed.body)
+        debt += len(packed.ids)
+    return sealed._replace(end=end, stored=stored, debt=debt)
 
 
 def run_work(stream: StreamInfo, work: Work, inventory: Inventory) -> Sequence[Change]:

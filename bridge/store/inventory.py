@@ -15,10 +15,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bridge.changes.reconcile import Known
+from bridge.changes.reconcile import Inventory, Known
+from bridge.errors import InvariantError
 from bridge.store.layer import Entries, Layer
 
-__all__ = ["Inventories", "StreamInventory", "pack_uid"]
+__all__ = ["Inventories", "ReadOnly", "StreamInventory", "pack_uid"]
 
 _PAGE: Final = 500
 _UUID_TEXT: Final = 36
@@ -157,6 +158,27 @@ class StreamInventory:
                 f"{query} AND key <= ? ORDER BY key LIMIT {_PAGE}", (self._name, after, through)
             )
         return rows.fetchall()
+
+
+class ReadOnly:
+    """An inventory for work whose changes are for one sink: what all sinks were told must not change."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.get = inventory.get
+        self.scan = inventory.scan
+        self.suspects = inventory.suspects
+
+    def put(self, key: bytes, known: Known) -> None:
+        """Refused, as every write is. Raises `InvariantError`."""
+        raise InvariantError(f"records for one sink would put {key!r} at {known} into the inventory of all")
+
+    def remove(self, key: bytes) -> None:
+        """Refused. Raises `InvariantError`."""
+        raise InvariantError(f"records for one sink would remove {key!r} from the inventory of all")
+
+    def suspect(self, key: bytes, listed_rv: str) -> None:
+        """Refused. Raises `InvariantError`."""
+        raise InvariantError(f"records for one sink would suspect {key!r} at {listed_rv} for all")
 
 
 class Inventories:

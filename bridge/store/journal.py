@@ -4,49 +4,43 @@
 prepare   appends -> one sealed group, computed once and kept until it is committed
 commit    the group, acknowledged cursors and what can be trimmed, in one transaction
 persist   the same without a group
+amend     anything else, and records that no append has made
 fold_step one chunk of the inventory's table
 rows      what a reader that lags asks for
 ```
 """
 
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
-from bridge.changes.change import Batch, Cursor
+from bridge.changes.change import Batch, Change, Cursor
+from bridge.changes.reconcile import Known, object_key
 from bridge.errors import InvariantError, StateError
 from bridge.faults import crash_point
 from bridge.store import tables
 from bridge.store.codec import RowDecoder, RowEncoder
-from bridge.store.contract import WatchState
-from bridge.store.database import WAL_BYTES, Database
+from bridge.store.contract import OpenedSink, WatchState
+from bridge.store.database import Database
 from bridge.store.failures import Full
 from bridge.store.fold import Fold
-from bridge.store.group import Append, Group, Sealed, WatchKey
+from bridge.store.group import Addition, Append, Group, Sealed, WatchKey, seal_additions
 from bridge.store.inventory import Inventories
-from bridge.store.opening import RESERVED, begin, recover
+from bridge.store.opening import RESERVED, begin, count, recover
 from bridge.store.positions import check_kept
+from bridge.store.routes import Routes
 from bridge.store.sinks import SinkCursors
 from bridge.store.space import Budget, Space
 from bridge.store.tail import StoredRow
 from bridge.store.trim import Trimmed, trim
 
-__all__ = ["Journal", "Kept"]
+__all__ = ["Journal"]
 
 _OVERLAY: Final = 65_536
 """Inventory entries in memory (some 16 MB) after which they are folded, whatever the log's size."""
 _TRIM_EVERY: Final = 8
 """Commits between two trims: several rows at a time cost the pages of one."""
-
-
-class Kept(msgspec.Struct):
-    """What the log holds now: rows, records in them, bytes of their packed columns."""
-
-    rows: int
-    records: int
-    stored: int
 
 
 class Journal:
@@ -65,22 +59,23 @@ class Journal:
         sealed: the group that is being committed, or None.
         sinks: where each sink is.
         kept: what the log holds.
+        limit_bytes: what `kept.stored` may grow to, about.
+        routes, encoder, decoder: how rows are read and written.
         overlay: inventory entries in memory.
     """
 
     def __init__(self, database: Database, budget: Budget) -> None:
         self._database = database
-        self._connection = database.connection
+        self.connection = self._connection = database.connection
         self.space = Space(database, budget)
         self._begin()
-        self._encoder = RowEncoder()
+        self.encoder = RowEncoder()
         self._inventories = Inventories(self._connection)
         self._folded_at = int(self._meta.get("folded_at", "0"))
-        self._infos = tables.read_streams(self._connection)
-        self._streams = {info: number for number, info in self._infos.items()}
-        self._stored_streams = set(self._infos)
+        self.routes = Routes(self._connection)
+        self.decoder = RowDecoder()
         self._watches, self._debt = recover(
-            database, RowDecoder(), self._inventories, self._infos, self._folded_at
+            database, self.decoder, self._inventories, self.routes.by_number, self._folded_at
         )
         self._moved: dict[WatchKey, Cursor] = {}
         self.moved_since: float | None = None
@@ -90,8 +85,8 @@ class Journal:
         self._commits_since_trim = 0
         self._stripped_to = 0
         self._swept = (0, 0)
-        self._wal_seen = 0
-        self.kept = Kept(*tables.count_kept(self._connection))
+        self.kept = count(database, self.decoder)
+        self.limit_bytes = self.kept.stored + self.space.left()
         newest = tables.newest_record(self._connection)
         # Where all is trimmed, whoever has most has everything.
         self.end = newest or self.sinks.highest(0) or self.first - 1
@@ -142,8 +137,24 @@ class Journal:
         """Durable states of all watches of a stream, by scope."""
         return {scope: state for (name, scope), state in self._watches.items() if name == stream}
 
-    def attach_sink(self, name: str, fingerprint: str, acknowledged: int | None) -> int:
-        """Position from which a sink reads on; from now on it holds back trimming.
+    def known(self, stream: str, change: Change) -> tuple[Known | None, int]:
+        """What is known of a change's object, and how often its server's revisions went backwards."""
+        key = object_key(change.namespace, change.name)
+        return self._inventories.of(stream).get(key), self.epoch(stream, change.namespace)
+
+    def epoch(self, stream: str, namespace: str | None = None) -> int:
+        """The highest epoch of a stream's watches, or of those that see a namespace."""
+        return max(
+            (
+                state.epoch
+                for (name, scope), state in self._watches.items()
+                if name == stream and (namespace is None or scope in ("", namespace))
+            ),
+            default=0,
+        )
+
+    def attach_sink(self, name: str, fingerprint: str, acknowledged: int | None) -> OpenedSink:
+        """Where a sink reads on; from now on it holds back trimming.
 
         Args:
             name: of the sink.
@@ -152,7 +163,8 @@ class Journal:
         """
         if acknowledged is not None:
             self.sinks.note({name: acknowledged})
-        return self.sinks.attach(name, fingerprint, self._before_oldest(), self.trimmed_to)
+        existed = bool(self._watches) or self.kept.rows > 0 or self.end >= self.first
+        return self.sinks.attach(name, fingerprint, self._before_oldest(), self.trimmed_to, existed=existed)
 
     def rows(self, after: int, max_bytes: int) -> list[StoredRow]:
         """Committed rows with records behind `after`, oldest first; the first may begin before it.
@@ -164,8 +176,8 @@ class Journal:
         check_kept(after, self.trimmed_to)
         with self._database.guard():
             return [
-                StoredRow(position, self._infos[stream], size, ids, body)
-                for position, stream, size, ids, body in tables.read_rows(self._connection, after, max_bytes)
+                StoredRow(position, self.routes.by_number[number], size, ids, body)
+                for position, number, size, ids, body in tables.read_rows(self._connection, after, max_bytes)
             ]
 
     # Transactions.
@@ -186,12 +198,7 @@ class Journal:
         with self._database.guard():
             for job in jobs:
                 group.run(job)
-        for info in group.streams():
-            if info not in self._streams:
-                number = max(self._infos, default=0) + 1  # a number may be missing: it never had a row
-                self._streams[info] = number
-                self._infos[number] = info
-        self.sealed = group.seal(self._next, self._streams, self._encoder, force=force)
+        self.sealed = group.seal(self._next, self.routes, self.encoder, force=force)
         return group.records
 
     def commit(self) -> list[Batch]:
@@ -205,17 +212,17 @@ class Journal:
         if sealed is None:
             return []
         doubts = self._inventories.doubts()
-        if sealed.rows or sealed.table or doubts:
+        if sealed.rows or sealed.table or sealed.fulfilled or doubts:
             self._reserve(sealed.end)
             self.space.allow(self.space.budget.soft)
             self._commits_since_trim += 1
             with self._database.transaction():
                 self._write_group(sealed)
                 tables.write_doubts(self._connection, doubts)
+                tables.forget_requests(self._connection, sealed.fulfilled)
                 self._write_upkeep()
                 due = self._commits_since_trim >= _TRIM_EVERY and self.trimmable
                 trimmed = self._trim() if due else None
-            self._stored_streams.update(row[3] for row in sealed.rows)
             self._upkeep_written(trimmed)
         self._group_written(sealed)
         return sealed.batches
@@ -233,6 +240,33 @@ class Journal:
             trimmed = self._trim()
         self._upkeep_written(trimmed)
         return trimmed.stored > 0
+
+    def amend(
+        self, work: Callable[[sqlite3.Connection], Sequence[Addition]], *, pages: int, trimming: bool = False
+    ) -> None:
+        """One transaction beside the appends; what it adds comes before a group that waits for room.
+
+        Args:
+            work: writes what it likes, and returns the records that are added.
+            pages: what the main file may grow to.
+            trimming: give back what the sinks' cursors allow, before the records are written.
+
+        Raises as `commit`; then nothing has happened.
+        """
+        self.space.allow(pages)
+        with self._database.transaction() as connection:
+            additions = work(connection)
+            trimmed = self._trim() if trimming else None
+            added = seal_additions(self._next, additions, self.routes, self.encoder)
+            if added.rows:
+                self._reserve(added.end)
+                self._write_rows(added)
+            self._write_upkeep()
+        self._upkeep_written(trimmed)
+        places = added.end + 1 - self._next
+        self._rows_written(added)
+        if self.sealed is not None:
+            self.sealed = self.sealed.moved_by(places)
 
     def fold_due(self) -> bool:
         """Enough has gathered behind the last fold."""
@@ -268,15 +302,14 @@ class Journal:
             self._fold = None
         return last
 
-    def watch_wal(self) -> None:
-        """The WAL grows beyond its limit only if automatic checkpoints fail, silently: try one and see why.
+    def look(self) -> None:
+        """What is looked at each second: how much room is left, and the WAL.
 
         Raises as `commit`.
         """
-        _, size = self._database.sizes()
-        if size > max(self._wal_seen, WAL_BYTES + WAL_BYTES // 4):
-            self._wal_seen = size
-            self._database.checkpoint("PASSIVE")
+        self.limit_bytes = self.kept.stored + self.space.left()
+        self._database.watch_wal()
+        self.space.restore()
 
     def fold_helps(self) -> bool:
         """Rows are kept only because the inventory's table does not say the same yet."""
@@ -296,10 +329,12 @@ class Journal:
         self._meta = opened.meta
         self._dirty_meta: dict[str, str] = {}
 
-    def _write_group(self, sealed: Sealed) -> None:
-        for number in {row[3] for row in sealed.rows} - self._stored_streams:
-            tables.insert_stream(self._connection, number, self._infos[number])
+    def _write_rows(self, sealed: Sealed) -> None:
+        self.routes.write(self._connection, {row[3] for row in sealed.rows})
         tables.insert_rows(self._connection, sealed.rows)
+
+    def _write_group(self, sealed: Sealed) -> None:
+        self._write_rows(sealed)
         tables.write_watches(self._connection, {key: sealed.watches[key] for key in sealed.table}, sealed.end)
 
     def _group_written(self, sealed: Sealed) -> None:
@@ -308,12 +343,14 @@ class Journal:
         self._watches.update(sealed.watches)
         self._moved = sealed.moved
         self.moved_since = (self.moved_since or time.monotonic()) if sealed.moved else None
+        self._rows_written(sealed)
+
+    def _rows_written(self, sealed: Sealed) -> None:
+        self.routes.written({row[3] for row in sealed.rows})
         self._next = sealed.end + 1
         self._debt += sealed.debt
-        self.kept.rows += len(sealed.rows)
-        self.kept.stored += sealed.stored
+        self.kept.written(sealed)
         if sealed.batches:
-            self.kept.records += sum(len(batch.changes) for batch in sealed.batches)
             self.end = sealed.batches[-1].last_position
 
     def _write_upkeep(self) -> None:
@@ -333,12 +370,13 @@ class Journal:
             if not trimmed.more:
                 self._swept = (self._low(), self._folded_at)
             self.trimmed_to = max(self.trimmed_to, trimmed.last)
-            self.kept.rows -= trimmed.rows
-            self.kept.records -= trimmed.records
-            self.kept.stored -= trimmed.stored
+            self.kept.trimmed(trimmed)
 
     def _trim(self) -> Trimmed:
-        return trim(self._connection, self.sinks, self._low(), self._folded_at, self._stripped_to)
+        trimmed = trim(self._connection, self.sinks, self._low(), self._folded_at, self._stripped_to)
+        if self.sinks.missed(trimmed.last):
+            self.sinks.write(self._connection)
+        return trimmed
 
     def _low(self) -> int:
         return self.sinks.low(self.end, self._next - 1)

@@ -12,13 +12,16 @@ import trio
 
 from bridge.changes.change import Batch, Cursor, StreamInfo
 from bridge.errors import BridgeError, InvariantError
+from bridge.store.asked import AskedLog
+from bridge.store.backlog import attach, finish
 from bridge.store.codec import RowDecoder
-from bridge.store.contract import LogStats, WatchState, Work
+from bridge.store.contract import LogStats, OpenedSink, SnapshotRequest, WatchState, Work
 from bridge.store.database import Connect, Database, connect
 from bridge.store.directory import StateDirectory
 from bridge.store.failures import LogError
 from bridge.store.group import Append
 from bridge.store.journal import Journal
+from bridge.store.letters import LetterBox
 from bridge.store.pace import Pace
 from bridge.store.positions import check_acknowledgement, check_cursor
 from bridge.store.room import Room
@@ -48,6 +51,8 @@ class _Opened:
             try:
                 with self.database.guard():
                     self.journal = Journal(self.database, budget)
+                    self.letters = LetterBox(self.journal)
+                    finish(self.journal)
                 if cluster is not None:
                     self.journal.claim(cluster)
             except BaseException:
@@ -62,7 +67,7 @@ class _Opened:
         self.directory.release()
 
 
-class SqliteLog:
+class SqliteLog(AskedLog):
     """Implements `bridge.store.contract.Log` on one SQLite file.
 
     Use `open`. Methods are for the event loop's thread. After the storage failed, or work raised, every
@@ -77,6 +82,7 @@ class SqliteLog:
         self.identity = journal.identity
         self._opened = opened
         self._journal = journal
+        self._letters = opened.letters
         self._in_flight = min(_IN_FLIGHT, memory_bytes // 4)
         self._room = Room(self._in_flight)
         self._tail = Tail()
@@ -137,7 +143,7 @@ class SqliteLog:
         """See `Log.watch_states`."""
         return await self._ask(lambda journal: journal.watch_states(stream))
 
-    async def append(
+    async def append(  # noqa: PLR0913 - everything that is committed together
         self,
         stream: StreamInfo,
         scope: str,
@@ -147,11 +153,15 @@ class SqliteLog:
         cursor: Cursor | None = None,
         epoch: int | None = None,
         fingerprint: str | None = None,
+        audience: str = "",
+        fulfils: Sequence[SnapshotRequest] = (),
     ) -> None:
         """See `Log.append`."""
         self._check()
         await self._pace.wait(self._end)
-        job = Append(stream, scope, work, size, cursor, epoch, fingerprint, monotonic())
+        job = Append(
+            stream, scope, work, size, cursor, epoch, fingerprint, monotonic(), audience, tuple(fulfils)
+        )
         await self._room.enter(size, partial(self._writer.append, job))
 
     async def flush(self) -> None:
@@ -188,12 +198,16 @@ class SqliteLog:
         """See `Log.end`."""
         return self._end
 
-    async def open_sink(self, name: str, fingerprint: str) -> int:
-        """See `Log.open_sink`."""
+    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+        """See `Log.open_sink`.
+
+        Raises:
+            Refused: a drop of its backlog was cut off, and there is no room to finish it.
+        """
         before = self._acknowledged.pop(name, None)
-        position = await self._ask(lambda journal: journal.attach_sink(name, fingerprint, before))
-        self._acknowledged[name] = position
-        return position
+        opened = await self._ask(lambda journal: attach(journal, name, fingerprint, before))
+        self._acknowledged[name] = opened.position
+        return opened
 
     async def detach_sinks(self, keep: Collection[str]) -> None:
         """See `Log.detach_sinks`."""
@@ -251,6 +265,7 @@ class SqliteLog:
             in_flight=self._room.used,
             heartbeat_age=monotonic() - writer.heartbeat,
             full=journal.space.full,
+            limit_bytes=journal.limit_bytes,
         )
 
     async def aclose(self) -> None:
@@ -284,12 +299,15 @@ class SqliteLog:
             self._token.run_sync_soon(function, *arguments)
 
     def _committed(self, done: Committed) -> None:
-        self._end = done.end
-        self._room.leave(done.size)
         if done.batches:
             self._tail.extend(done.batches)
             self._tail.shrink(self._tail_bytes)
             self._readers.unpark_all()
+        elif done.end > self._end:
+            self._tail.clear()
+            self._readers.unpark_all()
+        self._end = done.end
+        self._room.leave(done.size)
         for flush in done.flushed:
             flush.done()
 

@@ -7,15 +7,16 @@ from uuid import uuid4
 
 import msgspec
 
-from bridge.changes.change import StreamInfo
 from bridge.store.codec import RowDecoder
 from bridge.store.contract import LogIdentity, WatchState
 from bridge.store.database import Database
 from bridge.store.group import EMPTY_WATCH, WRITE_DEBT, WatchKey
 from bridge.store.inventory import Inventories
-from bridge.store.tables import read_watches
+from bridge.store.kept import Kept
+from bridge.store.routes import Route
+from bridge.store.tables import count_kept, read_watches
 
-__all__ = ["RESERVED", "Opened", "begin", "recover"]
+__all__ = ["RESERVED", "Opened", "begin", "count", "recover"]
 
 RESERVED: Final = 1_000_000
 """Positions reserved by one commit; none is used twice, even if the file comes back from a backup."""
@@ -24,6 +25,8 @@ _INCARNATIONS: Final = 1000
 """Openings remembered, so that a cursor kept outside can be held against them."""
 
 _ROWS: Final = 100
+_TIMES: Final = 1000
+"""Rows whose time is looked up: the age of what a sink lags by is true to a thousandth of the backlog."""
 
 
 class Opened(NamedTuple):
@@ -86,7 +89,7 @@ def recover(
     database: Database,
     decoder: RowDecoder,
     inventories: Inventories,
-    streams: Mapping[int, StreamInfo],
+    routes: Mapping[int, Route],
     folded_at: int,
 ) -> Recovered:
     """Lay the log behind the fold over the inventory's table, and find where each watch was.
@@ -102,7 +105,7 @@ def recover(
             (position, _ROWS),
         ).fetchall()
         for position, number, cursors, ids in rows:
-            stream = streams[number].name
+            stream = routes[number].stream.name
             writes = decoder.effects(position, ids)
             inventories.of(stream).overlay.entries.update(writes)
             debt += len(ids) + WRITE_DEBT * len(writes)
@@ -112,3 +115,27 @@ def recover(
                     watches[stream, scope] = msgspec.structs.replace(state, cursor=cursor)
         if len(rows) < _ROWS:
             return Recovered(watches, debt)
+
+
+def count(database: Database, decoder: RowDecoder) -> Kept:
+    """What the log holds. Of a large backlog only some rows are asked when they were read.
+
+    Raises:
+        StateError: a row is damaged.
+    """
+    kept = Kept()
+    kept.rows, kept.stored = count_kept(database.connection)
+    rows = database.connection.execute(
+        "SELECT position, count, length(ids) + length(body) FROM log WHERE count > 0 ORDER BY position"
+    ).fetchall()
+    step = max(1, len(rows) // _TIMES)
+    oldest = 0
+    for number, (position, records, stored) in enumerate(rows):
+        if number % step == 0:
+            (ids,) = database.connection.execute(
+                "SELECT ids FROM log WHERE position = ?", (position,)
+            ).fetchone()
+            oldest = decoder.first_time(position, ids)
+        kept.add(position, records, stored, oldest)
+        kept.records += records
+    return kept

@@ -59,6 +59,10 @@ class Room:
         if self._error is not None:
             raise self._error
 
+    def take(self, size: int) -> None:
+        """Enter without asking, also where there is no room."""
+        self.used += size
+
     def leave(self, size: int) -> None:
         """Give back bytes; whoever fits now is let in."""
         self.used -= size

@@ -39,17 +39,38 @@ CREATE TABLE sink (
 """
 """`watch.at`: the log's rows behind this position say more about its cursor than the table does."""
 
-MIGRATIONS: Final[Sequence[str]] = ()
-"""Statements (split at `;`) that take a file from version i+1 to i+2."""
+_DELIVERY: Final = """
+ALTER TABLE sink ADD COLUMN fresh INTEGER;
+ALTER TABLE sink ADD COLUMN dropping TEXT;
+CREATE TABLE snapshot (
+    sink TEXT, stream TEXT, scope TEXT, cause TEXT NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (sink, stream, scope)
+) WITHOUT ROWID;
+CREATE TABLE dead_letter (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    sink TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
+    stream INTEGER NOT NULL,
+    told TEXT NOT NULL,
+    ids BLOB NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX dead_letter_of ON dead_letter (sink, position, stored)
+"""
+"""`stream.info` of a row for one sink has a member `audience`; the index answers counts and sizes alone."""
+
+MIGRATIONS: Final[Sequence[str]] = (_DELIVERY,)
+"""Statements (split at `;`) that take a file from version i+1 to i+2; a new file runs them all."""
 
 VERSION: Final = 1 + len(MIGRATIONS)
 
 
-def create(connection: sqlite3.Connection, version: int = VERSION) -> None:
+def create(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Make the tables; the caller's transaction commits them."""
     _run(connection, _TABLES)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {version}")
+    upgrade(connection, 1, migrations)
 
 
 def upgrade(connection: sqlite3.Connection, found: int, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -2,9 +2,12 @@
 
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
+
+from bridge.store.contract import OpenedSink
 
 __all__ = ["SinkCursor", "SinkCursors"]
 
@@ -15,49 +18,104 @@ class SinkCursor(msgspec.Struct):
     Attributes:
         position: everything up to here is owned by the destination.
         fingerprint: identity of the destination.
-        detached_at: when it left the configuration, seconds since the Unix epoch, or None.
+        detached_at: when it left the configuration, or was parked, seconds since the Unix epoch, or None.
+        fresh: 1 when it missed records for good and no snapshot was requested since, or None.
+        dropping: what is left of a backlog that is being dropped (`bridge.store.backlog.Dropping`), or None.
     """
 
     position: int
     fingerprint: str
     detached_at: int | None = None
+    fresh: int | None = None
+    dropping: str | None = None
 
 
 class SinkCursors:
     """All sinks that the log knows; a detached one keeps its cursor but holds nothing back."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        rows = connection.execute("SELECT name, position, fingerprint, detached_at FROM sink").fetchall()
+        rows = connection.execute(
+            "SELECT name, position, fingerprint, detached_at, fresh, dropping FROM sink"
+        ).fetchall()
         self._sinks = {name: SinkCursor(*rest) for name, *rest in rows}
         self._dirty: set[str] = set()
         self.dirty_since: float | None = None
 
-    def attach(self, name: str, fingerprint: str, oldest: int, trimmed_to: int) -> int:
-        """Position from which this sink reads on.
+    def __getitem__(self, name: str) -> SinkCursor:
+        """The cursor of a sink that is known; whoever writes to it calls `touch`."""
+        return self._sinks[name]
+
+    def attached(self, name: str) -> bool:
+        """The sink is known and holds back trimming."""
+        return name in self._sinks and self._sinks[name].detached_at is None
+
+    def unfinished(self) -> list[str]:
+        """Sinks whose backlog is being dropped."""
+        return sorted(name for name, sink in self._sinks.items() if sink.dropping is not None)
+
+    def attach(
+        self, name: str, fingerprint: str, oldest: int, trimmed_to: int, *, existed: bool
+    ) -> OpenedSink:
+        """Where this sink reads on.
 
         Args:
             name: of the sink.
             fingerprint: another one than before means another destination: as a new sink.
             oldest: where a new sink starts, before the oldest record kept.
             trimmed_to: a cursor below it has lost records to trimming: as a new sink.
+            existed: a new sink may have missed something.
         """
         known = self._sinks.get(name)
-        if known is not None and known.fingerprint == fingerprint and known.position >= trimmed_to:
-            if known.detached_at is not None:
-                known.detached_at = None
-                self._touch(name)
-            return known.position
-        self._sinks[name] = SinkCursor(oldest, fingerprint)
-        self._touch(name)
-        return oldest
+        if known is None or known.fingerprint != fingerprint:
+            known = self._sinks[name] = SinkCursor(oldest, fingerprint, fresh=1 if existed or known else None)
+            self.touch(name)
+        elif known.position < trimmed_to or (known.fresh and known.detached_at is not None):
+            known.position, known.fresh = max(known.position, oldest), 1
+            self.touch(name)
+        if known.detached_at is not None:
+            known.detached_at = None
+            self.touch(name)
+        return OpenedSink(known.position, bool(known.fresh))
+
+    def detach(self, name: str, acknowledged: int) -> None:
+        """A sink leaves the low-water mark; its cursor stays."""
+        if self.attached(name):
+            self.note({name: acknowledged})
+            self._sinks[name].detached_at = int(time.time())
+            self.touch(name)
+
+    def missed(self, trimmed: int) -> bool:
+        """Records through `trimmed` are gone. Returns whether a detached sink lost some (`fresh`)."""
+        lost = [
+            name
+            for name, sink in self._sinks.items()
+            if sink.detached_at is not None and sink.position < trimmed and not sink.fresh
+        ]
+        for name in lost:
+            self._sinks[name].fresh = 1
+            self.touch(name)
+        return bool(lost)
+
+    @contextmanager
+    def owing(self, names: Collection[str]) -> Iterator[None]:
+        """What these sinks missed is owed to them by what is written within, unless that fails."""
+        fresh = [name for name in names if name in self._sinks and self._sinks[name].fresh]
+        for name in fresh:
+            self._sinks[name].fresh = None
+            self.touch(name)
+        try:
+            yield
+        except BaseException:
+            for name in fresh:
+                self._sinks[name].fresh = 1
+            raise
 
     def detach_all_but(self, names: Collection[str], acknowledged: Mapping[str, int]) -> None:
         """Every other sink leaves the low-water mark; its cursor stays where it is `acknowledged`."""
         self.note(acknowledged)
         for name, sink in self._sinks.items():
-            if name not in names and sink.detached_at is None:
-                sink.detached_at = int(time.time())
-                self._touch(name)
+            if name not in names:
+                self.detach(name, sink.position)
 
     def note(self, acknowledged: Mapping[str, int]) -> None:
         """Take over what was acknowledged in memory."""
@@ -65,7 +123,7 @@ class SinkCursors:
             sink = self._sinks[name]
             if position > sink.position:
                 sink.position = position
-                self._touch(name)
+                self.touch(name)
 
     def low(self, last: int, bound: int) -> int:
         """The lowest position of the attached sinks that do not have the `last` record; `bound` at most."""
@@ -83,9 +141,8 @@ class SinkCursors:
     def write(self, connection: sqlite3.Connection) -> None:
         """Make durable what changed, in the caller's transaction."""
         connection.executemany(
-            "INSERT INTO sink (name, position, fingerprint, detached_at) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET position = excluded.position,"
-            " fingerprint = excluded.fingerprint, detached_at = excluded.detached_at",
+            "INSERT OR REPLACE INTO sink (name, position, fingerprint, detached_at, fresh, dropping)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             [(name, *msgspec.structs.astuple(self._sinks[name])) for name in sorted(self._dirty)],
         )
 
@@ -94,7 +151,8 @@ class SinkCursors:
         self._dirty.clear()
         self.dirty_since = None
 
-    def _touch(self, name: str) -> None:
+    def touch(self, name: str) -> None:
+        """What a sink's cursor says has changed; durable with the next transaction."""
         self._dirty.add(name)
         if self.dirty_since is None:
             self.dirty_since = time.monotonic()

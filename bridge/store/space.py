@@ -30,11 +30,18 @@ class Budget(NamedTuple):
         soft: pages of the main file that appends may use.
         hard: pages that folding, trimming and acknowledging may use: a full log can still be folded.
         fold: bytes kept for the inventory, or owed to its table, after which it is folded.
+        letters: bytes of dead letters, less than an eighth of all.
     """
 
     soft: int
     hard: int
     fold: int
+    letters: int
+
+    @property
+    def bury(self) -> int:
+        """Pages that burying may use: a full log still takes some dead letters, and can still be folded."""
+        return self.soft + self.fold // PAGE
 
     @classmethod
     def of(cls, max_bytes: int) -> "Budget":
@@ -45,7 +52,7 @@ class Budget(NamedTuple):
             )
         main = max_bytes - WAL_BYTES - BALLAST_BYTES
         fold = min(_FOLD_BYTES, main // 8)
-        return cls(soft=(main - 2 * fold) // PAGE, hard=main // PAGE, fold=fold)
+        return cls(soft=(main - 2 * fold) // PAGE, hard=main // PAGE, fold=fold, letters=main // 8)
 
 
 class Space:
@@ -116,6 +123,12 @@ class Space:
             self._ceiling = None
             return True
         return False
+
+    def left(self) -> int:
+        """Bytes that appends may still use, about: within the limit, and of what the disk has."""
+        count, free = self._database.pages()
+        limit = self.budget.soft if self._ceiling is None else self._ceiling
+        return max(0, min((limit - count + free) * PAGE, free * PAGE + self._disk_bytes()))
 
     def recovered(self) -> None:
         """Something was appended: there is room."""

@@ -2,26 +2,33 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from bridge.changes.change import Cursor, StreamInfo
-from bridge.store.contract import WatchState
+from bridge.changes.change import Cursor
+from bridge.store.contract import SnapshotRequest, WatchState
 from bridge.store.group import WatchKey
 
 __all__ = [
+    "IdsRow",
     "count_kept",
+    "forget_requests",
+    "insert_requests",
     "insert_rows",
-    "insert_stream",
     "newest_record",
     "oldest_record",
+    "read_ids",
+    "read_requests",
     "read_rows",
-    "read_streams",
     "read_watches",
     "write_doubts",
     "write_watches",
 ]
+
+
+IdsRow = tuple[int, int, int, bytes]
+"""Position, count, route's number and ids of a row."""
 
 
 def insert_rows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -34,6 +41,13 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]])
         )
 
 
+_BEHIND: Final = (
+    " FROM log WHERE count > 0 AND position + count > ?1"
+    " AND position >= coalesce((SELECT max(position) FROM log WHERE position <= ?1 AND count > 0), 0)"
+)
+"""Rows with records from a position on; the first may begin before it."""
+
+
 def read_rows(connection: sqlite3.Connection, after: int, max_bytes: int) -> list[tuple[Any, ...]]:
     """Position, stream, size, ids and body of rows with records behind `after`; the first may begin before.
 
@@ -42,10 +56,7 @@ def read_rows(connection: sqlite3.Connection, after: int, max_bytes: int) -> lis
     found: list[tuple[Any, ...]] = []
     size = 0
     cursor = connection.execute(
-        "SELECT position, stream, size, ids, body FROM log WHERE count > 0 AND position + count > ?1"
-        " AND position >= coalesce((SELECT max(position) FROM log WHERE position <= ?1 AND count > 0), 0)"
-        " ORDER BY position",
-        (after + 1,),
+        f"SELECT position, stream, size, ids, body{_BEHIND} ORDER BY position", (after + 1,)
     )
     for row in cursor:
         found.append(row)
@@ -54,6 +65,14 @@ def read_rows(connection: sqlite3.Connection, after: int, max_bytes: int) -> lis
             break
     cursor.close()  # an unfinished SELECT would block checkpoints
     return found
+
+
+def read_ids(connection: sqlite3.Connection, after: int, through: int, limit: int) -> list[IdsRow]:
+    """Position, count, stream and ids of at most `limit` rows behind `after` that begin within `through`."""
+    return connection.execute(
+        f"SELECT position, count, stream, ids{_BEHIND} AND position <= ? ORDER BY position LIMIT ?",
+        (after + 1, through, limit),
+    ).fetchall()
 
 
 def oldest_record(connection: sqlite3.Connection) -> int | None:
@@ -70,24 +89,12 @@ def newest_record(connection: sqlite3.Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
-def count_kept(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """Rows, records, packed bytes."""
-    rows, records, stored = connection.execute(
-        "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(length(ids) + length(body)), 0) FROM log"
+def count_kept(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Rows, packed bytes."""
+    rows, stored = connection.execute(
+        "SELECT count(*), coalesce(sum(length(ids) + length(body)), 0) FROM log"
     ).fetchone()
-    return rows, records, stored
-
-
-def insert_stream(connection: sqlite3.Connection, number: int, info: StreamInfo) -> None:
-    """A description that rows of the log refer to, so that they can be rendered when it has changed."""
-    packed = msgspec.json.encode(info).decode()
-    connection.execute("INSERT INTO stream (id, info) VALUES (?, ?)", (number, packed))
-
-
-def read_streams(connection: sqlite3.Connection) -> dict[int, StreamInfo]:
-    """All descriptions, by number."""
-    rows = connection.execute("SELECT id, info FROM stream").fetchall()
-    return {number: msgspec.json.decode(info, type=StreamInfo) for number, info in rows}
+    return rows, stored
 
 
 def write_watches(
@@ -129,6 +136,30 @@ def write_doubts(connection: sqlite3.Connection, doubts: Sequence[tuple[str, byt
                 "INSERT OR REPLACE INTO suspect (stream, key, listed_rv) VALUES (?, ?, ?)",
                 (stream, key, listed_rv),
             )
+
+
+def insert_requests(connection: sqlite3.Connection, requests: Sequence[SnapshotRequest]) -> None:
+    """Snapshots that are owed; one for the same sink, stream and scope is replaced."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO snapshot (sink, stream, scope, cause, id) VALUES (?, ?, ?, ?, ?)",
+        [msgspec.structs.astuple(request) for request in requests],
+    )
+
+
+def forget_requests(connection: sqlite3.Connection, requests: Sequence[SnapshotRequest]) -> None:
+    """Requests that are fulfilled, but not what has replaced one."""
+    connection.executemany(
+        "DELETE FROM snapshot WHERE sink = ? AND stream = ? AND scope = ? AND id = ?",
+        [(request.sink, request.stream, request.scope, request.id) for request in requests],
+    )
+
+
+def read_requests(connection: sqlite3.Connection) -> list[SnapshotRequest]:
+    """Snapshots that are owed."""
+    rows = connection.execute(
+        "SELECT sink, stream, scope, cause, id FROM snapshot ORDER BY sink, stream, scope"
+    ).fetchall()
+    return [SnapshotRequest(*row) for row in rows]
 
 
 def _pack_cursor(cursor: Cursor | None) -> str | None:

@@ -4,9 +4,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bridge.changes.change import Batch, StreamInfo
+from bridge.changes.change import Batch
 from bridge.store.codec import RowDecoder
 from bridge.store.group import batch_size
+from bridge.store.routes import Route
 
 __all__ = ["StoredRow", "Tail", "behind", "unpack"]
 
@@ -15,7 +16,7 @@ class StoredRow(NamedTuple):
     """A row as a reader gets it from the writer's thread, to be unpacked in its own."""
 
     position: int
-    stream: StreamInfo
+    route: Route
     size: int
     ids: bytes
     body: bytes
@@ -78,6 +79,11 @@ class Tail:
         self._drop(drop)
         return freed
 
+    def clear(self) -> None:
+        """Hold nothing: what follows was not seen here, and is read from the file."""
+        self._drop(len(self._batches))
+        self.size = 0
+
     def _drop(self, count: int) -> None:
         if count:
             del self._batches[:count]
@@ -90,10 +96,10 @@ def behind(batch: Batch, after: int) -> Batch:
     if skipped <= 0:
         return batch
     changes = batch.changes[skipped:]
-    return Batch(after + 1, batch.stream, changes, batch_size(changes))
+    return Batch(after + 1, batch.stream, changes, batch_size(changes), batch.audience)
 
 
 def unpack(decoder: RowDecoder, row: StoredRow, after: int) -> Batch:
     """A stored row as the part of its batch that follows `after`. Raises `StateError` for a damaged one."""
     changes = decoder.changes(row.position, row.ids, row.body)
-    return behind(Batch(row.position, row.stream, changes, row.size), after)
+    return behind(Batch(row.position, row.route.stream, changes, row.size, row.route.audience), after)

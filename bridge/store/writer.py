@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from bridge.changes.change import Batch
 from bridge.errors import StateError
+from bridge.store.contract import Refused
 from bridge.store.failures import Full
 from bridge.store.group import Append
 from bridge.store.journal import Journal
@@ -56,7 +57,7 @@ class Committed(NamedTuple):
     """What one commit tells the event loop.
 
     Attributes:
-        batches: readers may have them now.
+        batches: readers may have them now; none, although the end has moved: what was added is in the file.
         size: bytes that are no longer in flight.
         end: position of the newest record.
         flushed: places in the queue that were reached.
@@ -207,12 +208,15 @@ class Writer:
         self._note()
         while self._requests:
             request = self._requests.popleft()
+            result, refusal = None, None
+            end = self._journal.end
             try:
                 result = request.call(self._journal)
-            except StateError as error:  # anything else ends the log
-                self._post(request.answer, None, error)
-            else:
-                self._post(request.answer, result, None)
+            except (StateError, Refused) as error:  # anything else ends the log
+                refusal = error
+            if self._journal.end != end:
+                self._post(self._committed, Committed((), 0, self._journal.end, ()))
+            self._post(request.answer, result, refusal)
 
     def _note(self) -> None:
         self._journal.sinks.note(dict(self._acknowledged))
@@ -283,8 +287,7 @@ class Writer:
                 journal.fold_step()
             if self.heartbeat - self._looked >= _TICK:
                 self._looked = self.heartbeat
-                journal.watch_wal()
-                journal.space.restore()
+                journal.look()
         except Full:
             self._enter_full(0)
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from bridge.changes.identity import Bridge, Identity
 from bridge.store.codec import RowDecoder
-from bridge.store.tables import read_streams
+from bridge.store.routes import Routes
 from tests.proofs.trace import Begin, Disk, End, Moment
 
 __all__ = ["Judge", "Verdict"]
@@ -151,10 +151,10 @@ class Judge:
 
     def _records(self, connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
         decoder = RowDecoder()
-        streams = read_streams(connection)
+        routes = Routes(connection).by_number
         rows = connection.execute("SELECT position, stream, ids, body FROM log WHERE count > 0").fetchall()
         for first, stream, ids, body in rows:
-            identity = Identity(self._bridge, streams[stream])
+            identity = Identity(self._bridge, routes[stream].stream)
             for position, change in enumerate(decoder.changes(first, ids, body), first):
                 yield identity.id(change), position
 

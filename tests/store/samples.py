@@ -5,10 +5,24 @@ import random
 from collections.abc import Sequence
 
 from bridge.changes.change import Change, StreamInfo
+from bridge.changes.deadletter import DeadLetter
 from bridge.changes.reconcile import Inventory, Known, object_key
-from bridge.store.contract import Work
+from bridge.store.contract import SnapshotRequest, Work
 
-__all__ = ["PODS", "SECRETS", "change", "emit", "gone", "pod", "put", "uid"]
+__all__ = [
+    "PODS",
+    "SECRETS",
+    "change",
+    "deleted",
+    "emit",
+    "gone",
+    "letter",
+    "owed",
+    "pod",
+    "put",
+    "tell",
+    "uid",
+]
 
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
 SECRETS = StreamInfo("secrets", "", "v1", "secrets", "Secret", redacted=True)
@@ -39,6 +53,25 @@ def gone(name: str, rv: int, *, namespace: str = "shop") -> Change:
         b"",
         {"gone": "deleted", "synthetic": True},
     )
+
+
+def letter(position: int, record: Change, *, sink: str = "out", stream: StreamInfo = PODS) -> DeadLetter:
+    return DeadLetter(
+        sink, position, stream, record, f"id-{record.rv}", "key", record.rv, "too large", 3, 10, 20
+    )
+
+
+def owed(sink: str = "out", stream: str = "pods", scope: str = "", key: str = "s1") -> SnapshotRequest:
+    return SnapshotRequest(sink, stream, scope, "requested", key)
+
+
+def deleted(name: str, rv: int) -> Change:
+    return change(name, rv, kind="DELETED")
+
+
+def tell(*changes: Change) -> Work:
+    """Work that reports these changes and writes nothing."""
+    return lambda _: changes
 
 
 def emit(*changes: Change) -> Work:

@@ -38,7 +38,7 @@ def copied(state: Path) -> Path:
 
 async def test_appends_of_one_moment_share_a_commit_and_a_row(tmp_path: Path) -> None:
     async with SqliteLog.open(tmp_path) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         for n in range(100):
             await log.append(PODS, "", emit(change("a", n)), size=100)
             await log.append(SECRETS, "", emit(change("s", n)), size=100)
@@ -52,7 +52,7 @@ async def test_appends_of_one_moment_share_a_commit_and_a_row(tmp_path: Path) ->
 async def test_a_record_is_seen_by_nobody_before_the_sync_of_its_commit(tmp_path: Path) -> None:
     disk = Disk()
     async with SqliteLog.open(tmp_path, connector=connector(disk)) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.flush()
         seen: list[int] = []
         flushed: list[int] = []
@@ -81,7 +81,7 @@ async def test_a_record_is_seen_by_nobody_before_the_sync_of_its_commit(tmp_path
 async def test_bytes_on_their_way_to_the_disk_are_bounded_and_appends_wait_in_order(tmp_path: Path) -> None:
     disk = Disk()
     async with SqliteLog.open(tmp_path, memory_bytes=8 << 20, connector=connector(disk)) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.flush()
         disk.gate.clear()
         accepted: list[int] = []
@@ -104,7 +104,7 @@ async def test_bytes_on_their_way_to_the_disk_are_bounded_and_appends_wait_in_or
 async def test_an_append_that_is_cancelled_while_it_waits_never_runs(tmp_path: Path) -> None:
     disk = Disk()
     async with SqliteLog.open(tmp_path, memory_bytes=4 << 20, connector=connector(disk)) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.flush()
         disk.gate.clear()
         await log.append(PODS, "", emit(change("a", 1)), size=1 << 20)
@@ -120,7 +120,7 @@ async def test_an_append_that_is_cancelled_while_it_waits_never_runs(tmp_path: P
 async def test_closing_commits_what_was_accepted_even_when_cancelled(tmp_path: Path) -> None:
     with trio.CancelScope() as scope:
         async with SqliteLog.open(tmp_path) as log:
-            start = await log.open_sink("out", "f")
+            start = (await log.open_sink("out", "f")).position
             await log.append(PODS, "", emit(change("a", 1)), size=10, cursor=Cursor("1", "1"))
             scope.cancel()
             await trio.sleep_forever()
@@ -131,14 +131,14 @@ async def test_closing_commits_what_was_accepted_even_when_cancelled(tmp_path: P
 
 async def test_what_is_acknowledged_in_the_last_moment_is_durable_after_closing(tmp_path: Path) -> None:
     async with SqliteLog.open(tmp_path) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.append(PODS, "", emit(change("a", 1), change("a", 2)), size=10)
         await log.flush()
         await until(log._writer._wake.locked)  # the writer waits, and sees nothing but the end
         await trio.testing.wait_all_tasks_blocked(0.02)
         log.acknowledge("out", start + 2)
     async with SqliteLog.open(tmp_path) as log:
-        assert await log.open_sink("out", "f") == start + 2
+        assert (await log.open_sink("out", "f")).position == start + 2
 
 
 async def test_an_acknowledged_cursor_is_durable_by_itself_after_a_second(
@@ -149,14 +149,14 @@ async def test_an_acknowledged_cursor_is_durable_by_itself_after_a_second(
     disk = Disk()
     state = tmp_path / "state"
     async with SqliteLog.open(state, connector=connector(disk)) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.append(PODS, "", emit(change("a", 1), change("a", 2)), size=10)
         await log.flush()
         disk.recording = []
         log.acknowledge("out", start + 2)
         await until(lambda: any(what == "sync" for what, *_ in disk.recording or ()))
         async with SqliteLog.open(copied(state)) as copy:
-            assert await copy.open_sink("out", "f") == start + 2
+            assert (await copy.open_sink("out", "f")).position == start + 2
 
 
 async def test_a_bookmark_alone_is_durable_after_a_while_and_at_once_with_the_next_batch(
@@ -201,9 +201,9 @@ async def test_a_reader_far_behind_reads_the_same_from_the_file_as_a_near_one_fr
     tmp_path: Path,
 ) -> None:
     async with SqliteLog.open(tmp_path, memory_bytes=1 << 20) as log:
-        start = await log.open_sink("slow", "f")
+        start = (await log.open_sink("slow", "f")).position
         near: list[str] = []
-        position = await log.open_sink("fast", "f")
+        position = (await log.open_sink("fast", "f")).position
         for n in range(60):
             await log.append(PODS, "", emit(change("a", n, body=b"x" * 40_000)), size=40_000)
             await log.flush()
@@ -226,7 +226,7 @@ async def test_what_every_sink_owns_is_given_back_and_nothing_before(
     monkeypatch.setattr(writer, "_TICK", 0.02)
     monkeypatch.setattr(writer, "_ACK_SECONDS", 0.02)
     async with SqliteLog.open(tmp_path) as log:
-        slow, fast = await log.open_sink("slow", "f"), await log.open_sink("fast", "f")
+        slow, fast = (await log.open_sink("slow", "f")).position, (await log.open_sink("fast", "f")).position
         await fill(log, 100)
         log.acknowledge("fast", fast + 100)
         log.acknowledge("slow", slow + 60)
@@ -246,30 +246,30 @@ async def test_a_sink_that_is_configured_but_not_opened_yet_holds_back_and_a_rem
     monkeypatch.setattr(writer, "_TICK", 0.02)
     monkeypatch.setattr(writer, "_ACK_SECONDS", 0.02)
     async with SqliteLog.open(tmp_path) as log:
-        start = await log.open_sink("old", "f")
+        start = (await log.open_sink("old", "f")).position
         await log.flush()
     async with SqliteLog.open(tmp_path) as log:
-        position = await log.open_sink("out", "f")
+        position = (await log.open_sink("out", "f")).position
         await fill(log, 50)
         log.acknowledge("out", log.end())
         await fill(log, 20)
         assert log.stats().kept_records == 70
         await log.detach_sinks(["out"])
         await until(lambda: log.stats().kept_records <= 20)
-        again = await log.open_sink("old", "f")
+        again = (await log.open_sink("old", "f")).position
         assert again > start
         assert len(await everything(log, again)) == 20
-        assert await log.open_sink("out", "other destination") >= position
+        assert (await log.open_sink("out", "other destination")).position >= position
 
 
 async def test_a_detached_sink_that_comes_back_in_time_goes_on_where_it_was(tmp_path: Path) -> None:
     async with SqliteLog.open(tmp_path) as log:
-        start = await log.open_sink("old", "f")
+        start = (await log.open_sink("old", "f")).position
         await log.open_sink("out", "f")
         await fill(log, 10)
         log.acknowledge("old", start + 4)
         await log.detach_sinks(["out"])
-        assert await log.open_sink("old", "f") == start + 4
+        assert (await log.open_sink("old", "f")).position == start + 4
 
 
 async def test_without_sinks_no_object_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ async def test_without_sinks_no_object_is_kept(tmp_path: Path, monkeypatch: pyte
         await until(lambda: log.stats().kept_records == 0)
         end = log.end()
     async with SqliteLog.open(tmp_path) as log:
-        assert await log.open_sink("out", "f") >= end
+        assert (await log.open_sink("out", "f")).position >= end
 
 
 async def test_the_inventory_is_folded_while_appends_go_on(
@@ -305,7 +305,7 @@ async def test_the_inventory_is_folded_while_appends_go_on(
 
 async def test_a_memory_log_that_is_full_blocks_intake_until_every_sink_has_acknowledged() -> None:
     async with MemoryLog.open(memory_bytes=10_000) as log:
-        one, two = await log.open_sink("one", "f"), await log.open_sink("two", "f")
+        one, two = (await log.open_sink("one", "f")).position, (await log.open_sink("two", "f")).position
         accepted: list[int] = []
 
         async def produce() -> None:

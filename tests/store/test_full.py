@@ -50,7 +50,7 @@ class Load:
 
     async def run(self) -> str:
         """Fill until intake waits, then drain; returns why it waited."""
-        self.position = await self.log.open_sink("out", "f")
+        self.position = (await self.log.open_sink("out", "f")).position
         with trio.fail_after(150):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.produce)
@@ -126,7 +126,7 @@ async def test_closing_on_a_full_disk_ends_and_loses_nothing_that_was_durable(
     tmp_path: Path, disk: Disk
 ) -> None:
     async with small_log(tmp_path, disk) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.append(PODS, "", emit(change("a", 1)), size=10, cursor=Cursor("1", "1"))
         await log.flush()
         disk.capacity = 0
@@ -150,7 +150,7 @@ async def test_an_input_output_error_ends_the_log_at_once_for_all_who_wait(
         failed.append(str(caught.value))
 
     async with small_log(tmp_path, disk) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.append(PODS, "", emit(change("a", 1)), size=10)
         await log.flush()
         async with trio.open_nursery() as nursery:

@@ -19,13 +19,14 @@ from hypothesis.stateful import (
 
 from bridge.changes.change import Change, Cursor, StreamInfo
 from bridge.changes.reconcile import Inventory, Known, object_key
-from bridge.store import fold, journal, tables
+from bridge.store import fold, journal
 from bridge.store import inventory as inventory_module
 from bridge.store.codec import RowDecoder
 from bridge.store.contract import WatchState
 from bridge.store.database import Database
 from bridge.store.group import Append
 from bridge.store.journal import Journal
+from bridge.store.routes import Routes
 from bridge.store.space import MIN_BYTES, Budget
 from bridge.store.tail import unpack
 from tests.store.samples import PODS, SECRETS, uid
@@ -86,7 +87,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.database = Database.open(self.directory / "log.db")
         self.journal = Journal(self.database, Budget.of(MIN_BYTES))
         assert self.journal.first > self.last_position
-        self.read_to = self.journal.attach_sink("out", "f", None)
+        self.read_to = self.journal.attach_sink("out", "f", None).position
         self.journal.persist()
 
     @initialize()
@@ -288,9 +289,9 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def a_restart_would_read_every_row_under_the_same_stream(self) -> None:
         """Needs no restart and no reader at the right moment, unlike the delivery below."""
-        stored = tables.read_streams(self.journal._connection)
-        assert {number: self.journal._infos[number] for number in stored} == stored
-        used = self.journal._connection.execute("SELECT DISTINCT stream FROM log").fetchall()
+        stored = Routes(self.journal.connection).by_number
+        assert {number: self.journal.routes.by_number[number] for number in stored} == stored
+        used = self.journal.connection.execute("SELECT DISTINCT stream FROM log").fetchall()
         assert {number for (number,) in used} <= stored.keys()
 
     @invariant()

@@ -60,7 +60,7 @@ class Lives:
             assert log.identity.incarnation > 0
             cursor = int(state.cursor.rv) if state and state.cursor else 0
             assert cursor >= self.committed, "a flush was answered, but the cursor is not there"
-            position = await log.open_sink("out", "f")
+            position = (await log.open_sink("out", "f")).position
             rest: list[int] = []
             while position < log.end():
                 for batch in await log.read(position, 1 << 20):

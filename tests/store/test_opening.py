@@ -218,13 +218,13 @@ def test_every_pragma_is_read_back_from_the_connection(tmp_path: Path) -> None:
 def test_an_older_format_is_upgraded_in_one_transaction_after_a_backup_copy(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     Database.open(path).close()
-    migrations = ("CREATE TABLE extra (x); INSERT INTO extra VALUES (7)", "ALTER TABLE extra ADD COLUMN y")
-    database = Database.open(path, migrations=migrations)
+    later = ("CREATE TABLE extra (x); INSERT INTO extra VALUES (7)", "ALTER TABLE extra ADD COLUMN y")
+    database = Database.open(path, migrations=(*schema.MIGRATIONS, *later))
     assert database.connection.execute("SELECT x, y FROM extra").fetchall() == [(7, None)]
-    assert database.connection.execute("PRAGMA user_version").fetchone()[0] == 3
+    assert database.connection.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION + 2
     database.close()
-    with sqlite3.connect(tmp_path / "log.db.format1.bak") as old:
-        assert old.execute("PRAGMA user_version").fetchone()[0] == 1
+    with sqlite3.connect(tmp_path / f"log.db.format{schema.VERSION}.bak") as old:
+        assert old.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
         assert old.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'").fetchone()[0] == 0
     old.close()
 
@@ -232,8 +232,9 @@ def test_an_older_format_is_upgraded_in_one_transaction_after_a_backup_copy(tmp_
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     Database.open(path).close()
+    broken = "CREATE TABLE extra (x); INSERT INTO missing VALUES (1)"
     with pytest.raises(Exception, match="no such table"):
-        Database.open(path, migrations=("CREATE TABLE extra (x); INSERT INTO missing VALUES (1)",))
+        Database.open(path, migrations=(*schema.MIGRATIONS, broken))
     database = Database.open(path)
     assert database.connection.execute(
         "SELECT count(*) FROM sqlite_schema WHERE name = 'extra'"

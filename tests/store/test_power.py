@@ -134,7 +134,7 @@ def check(directory: Path, number: int, acknowledged: int) -> None:
     try:
         assert database.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         log = Journal(database, Budget.of(MIN_BYTES))
-        position = log.attach_sink("out", "f", None)
+        position = log.attach_sink("out", "f", None).position
         assert position >= acknowledged
         names: dict[bytes, Known] = {}
 

@@ -46,7 +46,7 @@ async def test_positions_go_on_even_where_nothing_is_left_that_had_one(tmp_path:
     assert journal.kept.rows == 0
     database.close()
     async with SqliteLog.open(tmp_path) as log:
-        acknowledged = await log.open_sink("out", "f")
+        acknowledged = (await log.open_sink("out", "f")).position
         await log.append(PODS, "", emit(change("c", 3)), size=10)
         await log.flush()
         assert log.end() > last
@@ -89,7 +89,7 @@ def test_a_record_read_from_the_file_is_the_record_that_was_stored(tmp_path: Pat
     ]
     assert all(getattr(items[0], name) for name in Change.__struct_fields__), "a default would prove nothing"
     database, journal = opened(tmp_path)
-    start = journal.attach_sink("out", "f", None)
+    start = journal.attach_sink("out", "f", None).position
     store(journal, *items)
     database.close()
     database, journal = opened(tmp_path)
@@ -101,7 +101,7 @@ def test_a_record_read_from_the_file_is_the_record_that_was_stored(tmp_path: Pat
 def test_trimming_what_a_sink_still_needs_stops_the_program(tmp_path: Path) -> None:
     """Whatever the low-water mark was computed to be: the last check before a DELETE is its own."""
     database, journal = opened(tmp_path)
-    start = journal.attach_sink("slow", "f", None)
+    start = journal.attach_sink("slow", "f", None).position
     journal.attach_sink("fast", "f", None)
     journal.sinks.note({"slow": start + 1})
     journal.persist()

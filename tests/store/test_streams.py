@@ -23,7 +23,7 @@ async def test_a_stream_that_had_no_records_does_not_take_anothers_number_after_
 ) -> None:
     """Pods only move their cursor in the first life; in the second their first record is not a Secret's."""
     async with SqliteLog.open(tmp_path) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.append(PODS, "", emit(), size=1, cursor=Cursor("1", "1"), fingerprint="f")
         await log.append(SECRETS, "", emit(change("s", 2)), size=1)
         await log.flush()
@@ -38,7 +38,7 @@ async def test_a_stream_that_had_no_records_does_not_take_anothers_number_after_
 async def test_a_row_is_read_with_the_version_it_was_written_under(tmp_path: Path) -> None:
     later = msgspec.structs.replace(PODS, version="v2")
     async with SqliteLog.open(tmp_path) as log:
-        start = await log.open_sink("out", "f")
+        start = (await log.open_sink("out", "f")).position
         await log.append(PODS, "", emit(change("a", 1)), size=1)
         await log.append(later, "", emit(change("b", 2)), size=1)
         await log.flush()

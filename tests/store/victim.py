@@ -26,7 +26,7 @@ async def main(directory: Path, first: int) -> None:
     mock.patch.multiple(journal, _OVERLAY=40, _TRIM_EVERY=2).start()
     mock.patch.multiple(writer, _BUSY_WINDOW=0.001, _IDLE_WINDOW=0.001).start()
     async with SqliteLog.open(directory) as log, trio.open_nursery() as nursery:
-        position = await log.open_sink("out", "f")
+        position = (await log.open_sink("out", "f")).position
         say(f"opened {position} {log.end()}")
         nursery.start_soon(deliver, log, position)
         number = first
