@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from bridge.changes.change import Cause
 from bridge.changes.deadletter import DeadLetter
-from bridge.changes.envelope import Bridge, Format, Renderer
+from bridge.changes.envelope import Format, Renderer
 from bridge.config import Config, SinkConfig
+from bridge.delivery.stats import SinkStats
 from bridge.errors import UsageError
 from bridge.operations.control import Send
 from bridge.runtime.health import Health
@@ -86,7 +87,7 @@ class Commands:
         running = {stats.name: stats for stats in self._outlets.stats}
         for sink in self._config.sinks:
             stats = running.get(sink.name)
-            lag = {"records": 0, "bytes": 0, "seconds": None}
+            lag: dict[str, float | None] = {"records": 0, "bytes": 0, "seconds": None}
             if stats is not None:
                 behind = self._log.lag(stats.position)
                 lag["records"], lag["bytes"] = behind.records, behind.bytes
@@ -128,11 +129,11 @@ class Commands:
 
     async def _pause(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        return await self._outlets.pause(self._sink(arguments.get("sink")).name)
+        return _state(await self._outlets.pause(self._sink(arguments.get("sink")).name))
 
     async def _resume(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        return await self._outlets.resume(self._sink(arguments.get("sink")).name)
+        return _state(await self._outlets.resume(self._sink(arguments.get("sink")).name))
 
     async def _dead_letters(self, arguments: Mapping[str, Any], send: Send) -> Any:
         sink = self._sink_or_none(arguments)
@@ -169,7 +170,7 @@ class Commands:
 
     def _rendered(self, letter: DeadLetter) -> str | None:
         """The record as the sink was given it; None once that sink has left the configuration."""
-        bridge: Bridge | None = self._outlets.bridge
+        bridge = self._outlets.bridge
         sink = next((sink for sink in self._config.sinks if sink.name == letter.sink), None)
         if bridge is None or sink is None:
             return None
@@ -202,6 +203,10 @@ class Commands:
         if name is None or name in self._log.letter_counts():
             return name
         return self._sink(name).name
+
+
+def _state(stats: SinkStats) -> dict[str, str]:
+    return {"state": stats.state.value, "reason": stats.reason}
 
 
 def _ids(arguments: Mapping[str, Any]) -> Sequence[int]:

@@ -90,8 +90,8 @@ class _Service:
         self._health = Health(records, [stream.name for stream in config.streams])
         self._incidents = Incidents(log)
         self._desk = SnapshotDesk(records)
-        self._outlets = Outlets(config, records)
-        self._keeper = BacklogKeeper(policies(config), records, self._desk, self._outlets.workers)
+        self._outlets = Outlets(config, records, self._owe)
+        self._keeper = BacklogKeeper(policies(config), records, self._desk, self._outlets)
 
     async def run(self) -> None:
         """Everything, until the first signal; then the drain, until done, its deadline or the second one."""
@@ -145,7 +145,7 @@ class _Service:
     async def _open_sinks(self, uid: str, nursery: trio.Nursery) -> None:
         """Open the sinks; what one of them has missed for good is owed to it from now on."""
         await self._desk.load(sink.name for sink in self._config.sinks)
-        await self._outlets.open(Bridge(self._config.cluster.name, uid), nursery, self._owe)
+        await self._outlets.open(Bridge(self._config.cluster.name, uid), nursery)
         self._keeper.resume()
 
     async def _owe(self, sink: SinkConfig, cause: Cause) -> None:

@@ -90,7 +90,11 @@ class World:
         self.workers: dict[str, Worker] = {}
         watches = {"cm": ["a", "b"]}
         self.keeper = BacklogKeeper(
-            [Policy("slow", "resync", 8000, watches), Policy("fast", "resync", None, watches)],
+            [
+                Policy("slow", "resync", 4000, watches),
+                Policy("fast", "resync", None, watches),
+                Policy("late", "resync", None, watches),
+            ],
             self.log,
             self.desk,
             self,
@@ -136,6 +140,14 @@ class World:
         else:
             cluster.patch("configmaps", name, {"data": body["data"]}, namespace=namespace)
 
+    async def settled(self) -> None:
+        """Until every sink has taken everything that it is owed; there is always an end to it."""
+        with trio.fail_after(4 * 3600):
+            while any(map(self.desk.waiting, self.workers)) or any(
+                worker.stats.position < self.log.end() for worker in self.workers.values()
+            ):
+                await trio.sleep(5)
+
     def truth(self) -> dict[tuple[str, str], tuple[str, str]]:
         objects = [found["metadata"] for found in self.simulator.cluster.objects("configmaps")]
         return {(m["namespace"], m["name"]): (m["uid"], m["resourceVersion"]) for m in objects}
@@ -150,7 +162,7 @@ def assert_in_order(records: Sequence[dict[str, Any]]) -> None:
             last[record["uid"]] = record["sequence"]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 async def test_a_table_equals_the_cluster_after_backlogs_were_dropped(
     seed: int, autojump_clock: MockClock
 ) -> None:
@@ -160,18 +172,19 @@ async def test_a_table_equals_the_cluster_after_backlogs_were_dropped(
     slow = world.tables["slow"]
     async with trio.open_nursery() as nursery:
         await world.start(nursery)
-        for _ in range(400):
+        for _ in range(150):
             world.change()
             chance = world.random.random()
-            if chance < 0.04:
+            if chance < 0.08:
                 slow.away = not slow.away
-            elif chance < 0.05:
+            elif chance < 0.1:
                 world.simulator.cluster.expire("configmaps")
-            elif chance < 0.06:
+            elif chance < 0.12:
                 await world.desk.request(snapshot_requests("slow", "cm", ["a", "b"], Cause.REQUESTED))
             await trio.sleep(world.random.choice((0, 0, 0.1, 2)))
         slow.away = False
-        await trio.sleep(7200)
+        await trio.sleep(30)
+        await world.settled()
         nursery.cancel_scope.cancel()
     assert world.tables["fast"].rows == world.truth()
     assert slow.rows == world.truth()
@@ -197,7 +210,8 @@ async def test_a_sink_that_joins_later_has_everything_that_exists(autojump_clock
         for _ in range(50):
             world.change()
             await trio.sleep(0.1)
-        await trio.sleep(600)
+        await trio.sleep(30)
+        await world.settled()
         nursery.cancel_scope.cancel()
     assert world.tables["late"].rows == world.truth()
     assert_in_order(world.tables["late"].records)
@@ -212,7 +226,7 @@ async def test_a_dead_sink_is_not_listed_for_again_and_again(seed: int, autojump
         await trio.sleep(10)
         world.tables["slow"].away = True
         before = len(world.tables["fast"].records)
-        for _ in range(300):
+        for _ in range(100):
             world.change()
             await trio.sleep(1)
         told = world.tables["fast"].records[before:]
