@@ -28,6 +28,11 @@ POINTS: Final = (
     "sink.written",  # written, not synced
     "sink.synced",  # synced, not acknowledged
     "sink.acknowledged",  # acknowledged in memory, cursor not durable
+    "rotate.begin",  # the file is about to be moved away
+    "rotate.moved",  # it is, and there is no new one yet
+    "rotate.compressing",  # a block of its compressed form is written
+    "rotate.compressed",  # all of it is, and synced, under another name
+    "rotate.renamed",  # it has its name, and the original is still there
 )
 
 _point, _, _count = os.environ.get("KUBE_BRIDGE_CRASH", "").partition(":")

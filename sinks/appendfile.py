@@ -17,13 +17,22 @@ from bridge.delivery.sink import Unavailable
 from bridge.faults import armed, crash_point
 from bridge.logs import log
 
-__all__ = ["NO_ROOM", "AppendFile", "cannot_open", "is_regular", "no_room", "problem"]
+__all__ = [
+    "NO_ROOM",
+    "SEARCHED",
+    "AppendFile",
+    "cannot_open",
+    "is_regular",
+    "no_room",
+    "problem",
+    "sync_directory",
+]
 
 _BEGIN: Final = b'{"type":"'
 _CHUNK: Final = 1 << 20
 _UNSYNCED: Final = 32 << 20
 """More than one batch: a power cut can only have spoilt what was not synced yet."""
-_SEARCHED: Final = 1 << 30
+SEARCHED: Final = 1 << 30
 """How far back a replayed line is looked for; more cannot have been written since a cursor was durable."""
 NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """What a full disk, a full quota and a limit of the file's size say."""
@@ -75,7 +84,7 @@ class AppendFile:
             file._lock()
             file._repair()
             os.fsync(fd)
-            _sync_directory(path)
+            sync_directory(path)
         except OSError as error:
             file.close()
             if error.errno in NO_ROOM:
@@ -135,7 +144,7 @@ class AppendFile:
     def find_last(self, line: bytes) -> int | None:
         """Offset of the last place where this line (with its line end) stands as a whole line, or None."""
         needle = b"\n" + line
-        floor = max(self.end - _SEARCHED, 0)
+        floor = max(self.end - SEARCHED, 0)
         high = self.end
         while high - floor >= len(needle):
             low = max(high - max(_CHUNK, 2 * len(needle)), floor)
@@ -266,7 +275,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
     """A new file's name must survive a power cut too."""
     directory = os.open(Path(path).resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -2,28 +2,33 @@
 
 A file is owned record by record: a batch is written and synced before it is acknowledged, a torn last
 line is cut when the file is opened, and what an earlier run has written already is not written again.
-So each record stands in it once, also after a kill at any moment. It is opened anew when it was moved
-or removed. Of a pipe we only know that the kernel has taken the bytes.
+So each record stands in it once, also after a kill at any moment, and where it is rotated once in all files
+together. It is opened anew when it was moved or removed. Of a pipe we only know that the kernel has taken
+the bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from types import TracebackType
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, Final, Protocol, Self
 
 import trio
 
 from bridge.delivery.sink import Context, Delivery, Overlap, Resume, Unavailable
 from bridge.errors import InvariantError
 from bridge.faults import crash_point
-from sinks.appendfile import AppendFile, is_regular, problem
+from bridge.settings import about
+from sinks.appendfile import is_regular, problem
+from sinks.fileoutput import FileOutput
 from sinks.outlet import Outlet
+from sinks.rotation import Rotate, rotation_problem
 
 __all__ = ["JsonLines"]
 
-_STDOUT = "-"
-_COPIED_AT_ONCE = 1 << 20
+_STDOUT: Final = "-"
+_MOST_BYTES = 2 << 20
+_LINE_ENDS: Final = 64
+"""A batch is counted without its line ends; records of more than 64 bytes have less than a 64th of those."""
 
 
 class _Output(Protocol):
@@ -31,13 +36,17 @@ class _Output(Protocol):
 
     def deliver(self, values: Sequence[bytes], *, replay: bool) -> None: ...
 
+    def reopen(self) -> None: ...
+
     def close(self) -> None: ...
 
 
 class _Runtime:
     """What an open sink holds beside its options."""
 
-    output: _Output | None = None
+    def __init__(self) -> None:
+        self.output: _Output | None = None
+        self.turn = trio.Lock()  # a delivery and a reopening never meet
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,10 @@ class JsonLines:
     Attributes:
         path: a file, created if it is missing (mode 0600), or "-" for standard output. A named pipe or
             a device is written as it is.
+        rotate: when a file is moved away and a new one begun; not part of which destination it is.
     """
 
     max_records: ClassVar[int] = 10_000
-    max_bytes: ClassVar[int] = 2 << 20
     overlap: ClassVar[Overlap] = Overlap.NONE
     concurrency: ClassVar[int] = 1
 
@@ -60,7 +69,30 @@ class JsonLines:
             "example": "/var/lib/kube-bridge/changes.jsonl",
         }
     )
+    # Another rotation is not another destination, so it does not show where a destination is told by.
+    rotate: Rotate | None = field(
+        default=None,
+        repr=False,
+        metadata=about(
+            "When the file is moved away and a new one begun. Default: never.",
+            example="{maxBytes: 256Mi, maxAge: 24h, keep: 30, compress: zstd}",
+        ),
+    )
     _runtime: _Runtime = field(init=False, repr=False, compare=False, default_factory=_Runtime)
+
+    def __post_init__(self) -> None:
+        if self.rotate is not None and (self.path == _STDOUT or not is_regular(self.path)):
+            raise ValueError(
+                f"`{self.path}` is no file, so there is nothing to rotate; write the path of a file "
+                "or leave rotate out"
+            )
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes it wants at once: with their line ends not more than one file may hold."""
+        if self.rotate is None or self.rotate.max_bytes is None:
+            return _MOST_BYTES
+        return min(_MOST_BYTES, self.rotate.max_bytes - self.rotate.max_bytes // _LINE_ENDS)
 
     async def __aenter__(self) -> Self:
         """Open the destination and repair the end of a file.
@@ -69,7 +101,7 @@ class JsonLines:
             Unavailable: it cannot be opened now; one sentence says why.
             UsageError: standard output is closed.
         """
-        self._runtime.output = await trio.to_thread.run_sync(_open, self.path)
+        self._runtime.output = await trio.to_thread.run_sync(_open, self.path, self.rotate)
         return self
 
     async def __aexit__(
@@ -80,8 +112,13 @@ class JsonLines:
     ) -> None:
         """Close the file; everything that was acknowledged is synced already."""
         output, self._runtime.output = self._runtime.output, None
-        if output is not None:
+        if output is None:
+            return
+        if self.rotate is None:
             output.close()
+            return
+        with trio.CancelScope(shield=True):  # for as long as a block takes that is being compressed
+            await trio.to_thread.run_sync(output.close)
 
     async def open(self, resume: Resume, context: Context) -> Resume:  # noqa: ARG002 - the same for every cluster
         """Go on where the cursor is: a file recognises replayed records by themselves."""
@@ -101,88 +138,29 @@ class JsonLines:
         output = self._runtime.output
         if output is None:
             raise InvariantError("A JSON lines sink was asked to deliver while it was closed.")
-        crash_point("sink.begin")
-        values = [record.value for record in batch.records]
-        await trio.to_thread.run_sync(
-            lambda: output.deliver(values, replay=batch.replay),
-            abandon_on_cancel=output.waits_for_reader,
-        )
+        async with self._runtime.turn:
+            crash_point("sink.begin")
+            values = [record.value for record in batch.records]
+            await trio.to_thread.run_sync(
+                lambda: output.deliver(values, replay=batch.replay),
+                abandon_on_cancel=output.waits_for_reader,
+            )
+
+    async def reopen(self) -> None:
+        """Open the path anew if something else has taken its place (SIGHUP); never fails."""
+        output = self._runtime.output
+        if output is not None:
+            async with self._runtime.turn:
+                await trio.to_thread.run_sync(output.reopen)
 
     async def problems(self, context: Context) -> Sequence[str]:  # noqa: ARG002 - as above
         """Why this cannot be opened as things are; nothing is created that stays, nothing is cut."""
-        found = None if self.path == _STDOUT else await trio.to_thread.run_sync(problem, self.path)
+        if self.path == _STDOUT:
+            return ()
+        found = await trio.to_thread.run_sync(problem, self.path)
+        if found is None and self.rotate is not None:
+            found = await trio.to_thread.run_sync(rotation_problem, self.path)
         return () if found is None else (found,)
-
-
-class _Match(NamedTuple):
-    """Where a replay was found in the file, and up to where it has gone on so far."""
-
-    begin: int
-    reached: int
-
-    def chunks(self, file: AppendFile) -> Iterator[bytes]:
-        for offset in range(self.begin, self.reached, _COPIED_AT_ONCE):
-            yield file.read(offset, min(_COPIED_AT_ONCE, self.reached - offset))
-
-
-class _FileOutput:
-    """A file, and how much of a replay it holds already."""
-
-    waits_for_reader: ClassVar[bool] = False
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._file: AppendFile | None = AppendFile.open(path)
-        self._search = True  # the next batch may begin with what an earlier run has written
-        self._suspect = False  # so may it after a write that could not be taken back
-        self._match: _Match | None = None
-
-    def deliver(self, values: Sequence[bytes], *, replay: bool) -> None:
-        file = self._current()
-        data = b"\n".join((*values, b""))
-        if self._search and (replay or self._suspect):
-            found = file.find_last(values[0] + b"\n")
-            self._match = None if found is None else _Match(found, found)
-        self._search = False
-        if self._match is None:
-            file.append((data,))
-        else:
-            self._match = self._go_on(file, self._match, data, replay=replay or self._suspect)
-        self._suspect = False
-
-    @staticmethod
-    def _go_on(file: AppendFile, match: _Match, data: bytes, *, replay: bool) -> _Match | None:
-        """Write what of a replayed batch is missing; whether the file still holds more of the replay.
-
-        Only a replay that goes on to the end of the file is one. Where it breaks off before, its
-        beginning was older and equal by chance (without ids, two records can be): it is written again.
-        """
-        present = file.read(match.reached, len(data))
-        if not replay or not data.startswith(present):
-            file.append(chain(match.chunks(file), (data,)))
-            return None
-        reached = match.reached + len(present)
-        left = file.end - reached
-        if len(present) < len(data):
-            file.append((data[len(present) :],))
-        return _Match(match.begin, reached) if left else None
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _current(self) -> AppendFile:
-        """The file that the path names now, opened anew if that is another one or its end is unknown."""
-        file = self._file
-        if file is not None and file.sound and file.is_current():
-            return file
-        if file is not None:
-            self._suspect = self._search = not file.sound
-            self._match = None
-            self._file = None
-            file.close()
-        self._file = AppendFile.open(self._path)
-        return self._file
 
 
 class _StreamOutput:
@@ -205,6 +183,12 @@ class _StreamOutput:
                 self._outlet = None
             raise
 
+    def reopen(self) -> None:
+        """Standard output is nobody's to open again; a pipe is opened with the next record."""
+        if self._outlet is not None and self._path != _STDOUT:
+            self._outlet.close()
+            self._outlet = None
+
     def close(self) -> None:
         if self._outlet is not None:
             self._outlet.close()
@@ -213,5 +197,9 @@ class _StreamOutput:
         return Outlet.stdout() if self._path == _STDOUT else Outlet.open(self._path)
 
 
-def _open(path: str) -> _Output:
-    return _FileOutput(path) if path != _STDOUT and is_regular(path) else _StreamOutput(path)
+def _open(path: str, rotate: Rotate | None) -> _Output:
+    if path != _STDOUT and is_regular(path):
+        return FileOutput(path, rotate)
+    if rotate is not None:
+        raise Unavailable(f"Cannot rotate {path}: it is no file; make it one or leave rotate out.")
+    return _StreamOutput(path)

@@ -10,17 +10,19 @@ type id time cluster stream origin resource apiVersion kind namespace name uid r
 RESYNC and POISON tell about a stream, so they end after `kind` and their own members.
 The `kubernetes` format is what `kubectl get -w --output-watch-events -o json` prints, `type` and `object`
 only: it has no place for RESYNC and POISON, so **they are left out of it**.
+The `cloudevents` format is in `cloudevents.py`.
 """
 
 import re
 from enum import StrEnum
-from time import gmtime, strftime
 from typing import Any, Final
 
 import msgspec
 
 from bridge.changes.change import Change, StreamInfo, Type
+from bridge.changes.cloudevents import CloudEvents
 from bridge.changes.identity import CONTROL_TYPES, Bridge, Identity, sequence
+from bridge.changes.jsonwrite import Clock, escape, quote
 from bridge.changes.record import Record
 
 __all__ = ["Bridge", "Format", "Renderer", "render"]
@@ -35,6 +37,12 @@ class Format(StrEnum):
 
     NATIVE = "native"
     KUBERNETES = "kubernetes"
+    CLOUDEVENTS = "cloudevents"
+
+    @property
+    def content_type(self) -> str:
+        """Media type of one record's `value`."""
+        return "application/cloudevents+json" if self is Format.CLOUDEVENTS else "application/json"
 
 
 def render(bridge: Bridge, stream: StreamInfo, change: Change, form: Format = Format.NATIVE) -> bytes | None:
@@ -50,18 +58,19 @@ def render(bridge: Bridge, stream: StreamInfo, change: Change, form: Format = Fo
 class Renderer:
     """Renders the changes of one stream for one format."""
 
-    __slots__ = ("_clock", "_context", "_id_prefix", "_identity", "_kind", "_native", "_stream")
+    __slots__ = ("_clock", "_context", "_events", "_id_prefix", "_identity", "_kind", "_native", "_stream")
 
     def __init__(self, bridge: Bridge, stream: StreamInfo, form: Format = Format.NATIVE) -> None:
         self._identity = Identity(bridge, stream)
         self._id_prefix = self._identity.id_prefix
         self._stream = stream
         self._native = form is Format.NATIVE
-        self._clock = _Clock()
-        self._kind = f'"apiVersion":{_quote(stream.api_version)},"kind":{_quote(stream.kind)}'
+        self._events = CloudEvents(bridge, stream) if form is Format.CLOUDEVENTS else None
+        self._clock = Clock()
+        self._kind = f'"apiVersion":{quote(stream.api_version)},"kind":{quote(stream.kind)}'
         self._context = (
-            f'"cluster":{_quote(bridge.cluster)},"stream":{_quote(stream.name)},"origin":"',
-            f'","resource":{_quote(stream.resource)},{self._kind}',
+            f'"cluster":{quote(bridge.cluster)},"stream":{quote(stream.name)},"origin":"',
+            f'","resource":{quote(stream.resource)},{self._kind}',
         )
 
     def render(self, change: Change, position: int) -> Record | None:
@@ -75,11 +84,7 @@ class Renderer:
             InvariantError: a control record without an id stem.
         """
         if change.type in CONTROL_TYPES:
-            if not self._native:
-                return None
-            identity = self._identity.id(change)
-            value = self._control(change, identity)
-            return Record(position, value, self._identity.key(change), identity, "", change, self._stream)
+            return self._render_control(change, position)
         body = change.object
         if not body:
             body = self._identity_only(change)
@@ -97,14 +102,30 @@ class Renderer:
             identity = self._identity.id(change)
         if self._native:
             value = b"".join((self._head(change, identity, order, escaped=not plain), body, b"}"))
-        else:
+        elif self._events is None:
             value = b'{"type":"%b","object":%b}' % (change.type.encode(), body)
+        else:
+            key = self._identity.key(change)
+            attributes = self._events.of_object(change, identity, key, order)
+            value = self._events.structured(attributes, body)
+            return Record(position, value, key, identity, order, change, self._stream, attributes, body)
         return Record(position, value, self._identity.key(change), identity, order, change, self._stream)
+
+    def _render_control(self, change: Change, position: int) -> Record | None:
+        identity, key = self._identity.id(change), self._identity.key(change)
+        if self._events is not None:
+            attributes, data = self._events.of_stream(change, identity, key)
+            value = self._events.structured(attributes, data)
+            return Record(position, value, key, identity, "", change, self._stream, attributes, data)
+        if self._native:
+            value = self._control(change, identity)
+            return Record(position, value, key, identity, "", change, self._stream)
+        return None
 
     def _head(self, change: Change, identity: str, order: str, *, escaped: bool) -> bytes:
         namespace, name, uid, rv, extra = change.namespace, change.name, change.uid, change.rv, change.extra
         if escaped:
-            namespace, name, uid, rv, order = map(_escape, (namespace, name, uid, rv, order))
+            namespace, name, uid, rv, order = map(escape, (namespace, name, uid, rv, order))
         further = _further(extra) if extra else ""
         if not change.object and not (extra and "partial" in extra):
             further += ',"partial":true'
@@ -124,42 +145,12 @@ class Renderer:
         ).encode()
 
     def _identity_only(self, change: Change) -> bytes:
-        namespace = f'"namespace":{_quote(change.namespace)},' if change.namespace else ""
+        namespace = f'"namespace":{quote(change.namespace)},' if change.namespace else ""
         return (
-            f'{{{self._kind},"metadata":{{{namespace}"name":{_quote(change.name)},'
-            f'"uid":{_quote(change.uid)},"resourceVersion":{_quote(change.rv)}}}}}'
+            f'{{{self._kind},"metadata":{{{namespace}"name":{quote(change.name)},'
+            f'"uid":{quote(change.uid)},"resourceVersion":{quote(change.rv)}}}}}'
         ).encode()
-
-
-class _Clock:
-    """RFC 3339 text of microseconds since the epoch; the part above the second is kept from call to call."""
-
-    __slots__ = ("_second", "_text")
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
-
-    def text(self, time: int) -> str:
-        second, micros = divmod(time, 1_000_000)
-        if second != self._second:
-            self._second = second
-            self._text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-        # Cheaper than a format specification: a leading 1 keeps the zeros.
-        return f"{self._text}.{str(1_000_000 + micros)[1:]}Z"
 
 
 def _further(extra: dict[str, Any]) -> str:
     return "," + msgspec.json.encode(extra).decode()[1:-1]
-
-
-def _quote(text: str) -> str:
-    return f'"{_escape(text)}"'
-
-
-def _escape(text: str) -> str:
-    try:
-        return msgspec.json.encode(text).decode()[1:-1]
-    except UnicodeEncodeError:
-        # A lone surrogate, which JSON can carry as an escape and UTF-8 cannot.
-        return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else _escape(c) for c in text)

@@ -34,6 +34,7 @@ __all__ = [
     "Owning",
     "Record",
     "Rejected",
+    "Reopened",
     "Resume",
     "Sink",
     "Stopped",
@@ -212,4 +213,16 @@ class Owning(Protocol):
     @property
     def ownership(self) -> str:
         """One clause, as `written and synced`."""
+        ...
+
+
+@runtime_checkable
+class Reopened(Protocol):
+    """A sink that can let go of what was put aside under its feet, as log files are: on SIGHUP."""
+
+    async def reopen(self) -> None:
+        """Open the destination anew if something else has taken its place.
+
+        It may come while a `deliver` is running. What cannot be opened is no error here: `deliver` says so.
+        """
         ...

@@ -37,7 +37,9 @@ def _below(settings: Iterable[Setting], path: str) -> Iterator[tuple[str, tuple[
             yield from _below(kind.settings, here)
         if here == "sinks[]" and isinstance(kind, Object):
             for name, entry in sorted(installed().items()):
-                yield f"sinks[] of type {name}", object_of(load_sink(entry, kind.settings)).settings
+                own = object_of(load_sink(entry, kind.settings)).settings
+                yield f"sinks[] of type {name}", own
+                yield from _below(own, f"sinks[] of type {name}")
 
 
 def table(settings: Iterable[Setting]) -> str:

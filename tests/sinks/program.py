@@ -2,8 +2,10 @@
 
     python -m tests.sinks.program PATH CURSOR COUNT PAD [EVERY]
 
-Record n of COUNT is the same in every run. The cursor becomes durable at every EVERY-th acknowledgement
-only, as in a real log, where that happens up to a second late: so a new run replays a suffix.
+With ROTATE=BYTES in the environment the file is rotated at that size and compressed, and a run that is not
+killed ends when all of that is done. Record n of COUNT is the same in every run. The cursor becomes durable
+at every EVERY-th acknowledgement only, as in a real log, where that happens up to a second late: so a new run
+replays a suffix.
 """
 
 import os
@@ -17,7 +19,9 @@ from bridge.changes.change import Batch, Change, StreamInfo
 from bridge.changes.envelope import Bridge, Renderer
 from bridge.delivery.sink import ClosedPipe, Resume
 from bridge.delivery.worker import Plan, Worker
+from sinks import jsonlines
 from sinks.jsonlines import JsonLines
+from sinks.rotation import Rotate, rotated_files
 
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
@@ -68,15 +72,19 @@ class FixedLog:
 
 async def main(path: str, cursor: str, count: int, pad: int, every: int = 1) -> None:
     log = FixedLog(count, pad, Path(cursor), every)
-    worker = Worker(Plan("out", BRIDGE), JsonLines(path), log, Resume("log", 1, log.position))
+    size = os.environ.get("ROTATE")
+    sink = JsonLines(path, Rotate(max_bytes=int(size), compress="zstd") if size else None)
+    worker = Worker(Plan("out", BRIDGE), sink, log, Resume("log", 1, log.position))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await worker.drain(trio.current_time() + 60)
+        while any(file.plain for file in rotated_files(path)):  # noqa: ASYNC110 - a thread of nobody does it
+            await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
-    JsonLines.max_bytes = int(os.environ.get("MAX_BYTES", JsonLines.max_bytes))
+    jsonlines._MOST_BYTES = int(os.environ.get("MAX_BYTES", jsonlines._MOST_BYTES))
     place, mark, *sizes = sys.argv[1:]
     try:
         trio.run(lambda: main(place, mark, *map(int, sizes)))

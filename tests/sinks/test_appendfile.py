@@ -114,7 +114,7 @@ def test_the_last_whole_line_is_found_whatever_the_chunks(
 
 def test_the_search_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(LINES + b'{"type":"x"}\n' * 50)
-    monkeypatch.setattr(appendfile, "_SEARCHED", 200)
+    monkeypatch.setattr(appendfile, "SEARCHED", 200)
     file = opened(path)
     assert file.find_last(LINES.splitlines(keepends=True)[0]) is None
     assert file.find_last(b'{"type":"x"}\n') == file.end - 13

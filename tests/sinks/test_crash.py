@@ -10,24 +10,29 @@ from pathlib import Path
 import pytest
 
 from bridge.faults import POINTS
+from tests.sinks.files import everything
 from tests.sinks.program import expected
 
 COUNT, PAD = 120, 300
 SINK_POINTS = [point for point in POINTS if point.startswith("sink.")]
+ROTATED_POINTS = [*SINK_POINTS, *(point for point in POINTS if point.startswith("rotate."))]
+ROTATE = 9000
 
 
 def start(
-    folder: Path, every: int, crash: str = "", count: int = COUNT, pad: int = PAD
+    folder: Path, every: int, crash: str = "", count: int = COUNT, pad: int = PAD, rotate: int = 0
 ) -> subprocess.Popen[bytes]:
     environment = os.environ | {"KUBE_BRIDGE_CRASH": crash, "MAX_BYTES": "6000"}
+    if rotate:
+        environment["ROTATE"] = str(rotate)
     arguments = [str(folder / "out.jsonl"), str(folder / "cursor"), str(count), str(pad), str(every)]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.sinks.program", *arguments], env=environment, stderr=subprocess.PIPE
     )
 
 
-def run(folder: Path, every: int, crash: str = "") -> int:
-    process = start(folder, every, crash)
+def run(folder: Path, every: int, crash: str = "", rotate: int = 0) -> int:
+    process = start(folder, every, crash, rotate=rotate)
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (0, -signal.SIGKILL), errors.decode()
     return process.returncode
@@ -60,3 +65,36 @@ def test_kills_at_random_moments_leave_each_line_once(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors.decode()
     assert (tmp_path / "out.jsonl").read_bytes() == expected(count, pad)
+
+
+@pytest.mark.parametrize("point", ROTATED_POINTS)
+@pytest.mark.parametrize("every", [1, 1000])
+def test_a_kill_at_each_crash_point_leaves_each_line_once_over_all_rotated_files(
+    tmp_path: Path, point: str, every: int
+) -> None:
+    """With a cursor that was never durable the replay goes through all of them, compressed or not."""
+    out = tmp_path / "out.jsonl"
+    for arrival in (3, 2, 1):
+        assert run(tmp_path, every, f"{point}:{arrival}", ROTATE) == -signal.SIGKILL
+        assert expected(COUNT, PAD).startswith(everything(out).rpartition(b"\n")[0])
+    for _ in range(2):
+        assert run(tmp_path, every, rotate=ROTATE) == 0
+        assert everything(out) == expected(COUNT, PAD)
+    assert out.stat().st_size <= ROTATE
+    assert len(list(tmp_path.glob("*.zst"))) > 3
+
+
+def test_kills_at_random_moments_leave_each_line_once_over_all_rotated_files(tmp_path: Path) -> None:
+    dice = random.Random(20261128)
+    count, pad = 2000, 2000
+    for _ in range(8):
+        process = start(tmp_path, 50, count=count, pad=pad, rotate=50_000)
+        try:
+            process.wait(timeout=dice.uniform(0.3, 0.9))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate(timeout=60)
+    process = start(tmp_path, 50, count=count, pad=pad, rotate=50_000)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors.decode()
+    assert everything(tmp_path / "out.jsonl") == expected(count, pad)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.delivery.sink import Checked, Context, Delivery, Resume, Sink, Unavailable
 from bridge.errors import InvariantError
-from sinks import jsonlines
+from sinks import fileoutput
 from sinks.jsonlines import JsonLines
 from tests.delivery.fakes import records
 
@@ -127,7 +127,7 @@ async def test_what_only_begins_like_a_replay_is_written_whole(
     path: Path, monkeypatch: pytest.MonkeyPatch, batches: list[list[int]], copied: int
 ) -> None:
     """Records without ids can be equal by chance; a replay runs to the end of the file."""
-    monkeypatch.setattr(jsonlines, "_COPIED_AT_ONCE", copied)
+    monkeypatch.setattr(fileoutput, "_COPIED_AT_ONCE", copied)
     put(path, text(lines(1, 2, 3)))
     await deliver(JsonLines(str(path)), *(lines(*batch) for batch in batches), replay=True)
     assert got(path) == text(lines(1, 2, 3, 1, 2, 9))
