@@ -94,6 +94,12 @@ class JsonLines:
             return _MOST_BYTES
         return min(_MOST_BYTES, self.rotate.max_bytes - self.rotate.max_bytes // _LINE_ENDS)
 
+    @property
+    def ownership(self) -> str:
+        """What it means that the destination owns a record."""
+        written = "written and synced, once each" if is_regular(self.path) else "taken by the kernel"
+        return "taken by the kernel" if self.path == _STDOUT else written
+
     async def __aenter__(self) -> Self:
         """Open the destination and repair the end of a file.
 
