@@ -3,6 +3,7 @@
 import json
 import signal
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def done(program: Program) -> str:
 
 def records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
+
+
+def has_snapshot(path: Path) -> bool:
+    return len(marked(records(path))) == 3
 
 
 def marked(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -119,7 +124,7 @@ def test_a_sink_that_joins_later_or_goes_elsewhere_gets_what_exists(
     service.document["sinks"].append({"name": "late", "type": "jsonlines", "path": str(late)})
     service.start()
     for path in (late, service.folder / "moved.jsonl"):
-        service.wait(lambda path=path: len(marked(records(path))) == 3, f"a snapshot in {path.name}")  # type: ignore[misc]  # mypy infers no lambda with defaults
+        service.wait(partial(has_snapshot, path), f"a snapshot in {path.name}")
         assert {r["cause"] for r in records(path) if "snapshot" in r and r["type"] == "RESYNC"} == {
             "firstStart"
         }
@@ -128,7 +133,7 @@ def test_a_sink_that_joins_later_or_goes_elsewhere_gets_what_exists(
     service.wait(lambda: "second" in {r.get("name") for r in records(late)}, "live records")
     assert service.stop() == 0
     before = late.read_bytes()
-    service.start().wait_err("watching")
+    service.start().program.wait_err('"live"')
     assert service.stop() == 0
     assert late.read_bytes() == before, "a snapshot is owed once"
 

@@ -143,10 +143,9 @@ class World:
     async def settled(self) -> None:
         """Until every sink has taken everything that it is owed; there is always an end to it."""
         with trio.fail_after(4 * 3600):
-            while any(map(self.desk.waiting, self.workers)) or any(
-                worker.stats.position < self.log.end() for worker in self.workers.values()
-            ):
-                await trio.sleep(5)
+            for name, worker in self.workers.items():
+                while self.desk.waiting(name) or worker.stats.position < self.log.end():
+                    await trio.sleep(5)  # noqa: ASYNC110 - virtual, and no event says so
 
     def truth(self) -> dict[tuple[str, str], tuple[str, str]]:
         objects = [found["metadata"] for found in self.simulator.cluster.objects("configmaps")]
