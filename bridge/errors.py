@@ -6,6 +6,7 @@ A room may subclass these; it never raises a bare `Exception`.
 ```
 BridgeError (1)
 |-- UsageError (2)       the command line or the configuration is wrong
+|-- Refused (1)          not now, and why; nothing was changed and everything else goes on
 |-- StateError (3)       a person must decide: lock, version, corruption, another cluster
 `-- InvariantError (1)   our own promise is about to be broken: stop rather than go on
 ```
@@ -13,13 +14,20 @@ BridgeError (1)
 
 from typing import ClassVar
 
-__all__ = ["BridgeError", "InvariantError", "StateError", "UsageError"]
+__all__ = ["BridgeError", "InvariantError", "Refused", "StateError", "UsageError"]
 
 
 class BridgeError(Exception):
     """A failure that a user can be told in one sentence; the command ends with `exit_code`."""
 
     exit_code: ClassVar[int] = 1
+
+
+class Refused(BridgeError):
+    """It cannot be done now, and why; nothing was changed and everything else goes on.
+
+    Whoever asked for a person passes the sentence on; the worker of a sink parks.
+    """
 
 
 class UsageError(BridgeError):

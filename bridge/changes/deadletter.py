@@ -3,8 +3,13 @@
 import msgspec
 
 from bridge.changes.change import Change, StreamInfo
+from bridge.errors import Refused
 
-__all__ = ["DeadLetter"]
+__all__ = ["DeadLetter", "LettersFull"]
+
+
+class LettersFull(Refused):
+    """There is no room for another dead letter: the sink parks, its cursor stays before the record."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

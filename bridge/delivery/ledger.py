@@ -4,6 +4,8 @@ Deliveries are taken in order and settled in any order; the mark moves only over
 outstanding is tracked, never what is done, so one stuck delivery and a wide filter need no memory.
 """
 
+from collections import OrderedDict
+
 from bridge.errors import InvariantError
 
 __all__ = ["Ledger"]
@@ -16,12 +18,13 @@ class Ledger:
     `InvariantError`: a cursor that passed what no destination owns would lose it.
     """
 
-    __slots__ = ("_outstanding", "_reached", "_settled")
+    __slots__ = ("_outstanding", "_reached")
 
     def __init__(self, acknowledged: int) -> None:
         self._reached = acknowledged
-        self._outstanding: dict[int, int] = {}  # position reached -> position before it, in order
-        self._settled: set[int] = set()
+        # Position reached -> position reached before it was taken, in order. All that lies between two
+        # neighbours is settled, so the mark is what was reached before the oldest one was taken.
+        self._outstanding: OrderedDict[int, int] = OrderedDict()
 
     @property
     def acknowledged(self) -> int:
@@ -32,6 +35,11 @@ class Ledger:
     def reached(self) -> int:
         """Everything up to and with this position was taken or passed over."""
         return self._reached
+
+    @property
+    def outstanding(self) -> int:
+        """How many deliveries are on their way."""
+        return len(self._outstanding)
 
     def take(self, position: int) -> None:
         """What lies between the position reached and this one, with it, is on its way in one delivery."""
@@ -44,25 +52,12 @@ class Ledger:
         """Nothing between the position reached and this one, with it, concerns this sink."""
         if position < self._reached:
             raise InvariantError(f"Position {position} was passed over after position {self._reached}.")
-        if self._outstanding and position > self._reached:
-            self.take(position)
-            self.settle(position)
         self._reached = position
 
-    def settle(self, position: int) -> bool:
-        """The destination owns this delivery, or a policy that the user chose dropped it.
-
-        Returns:
-            Whether the acknowledged position moved.
-        """
-        if position not in self._outstanding or position in self._settled:
+    def settle(self, position: int) -> None:
+        """The destination owns this delivery, or a policy that the user chose dropped it."""
+        if self._outstanding.pop(position, None) is None:
             raise InvariantError(f"Position {position} was settled without being on its way.")
-        before = self.acknowledged
-        self._settled.add(position)
-        while (head := next(iter(self._outstanding), None)) in self._settled:
-            self._settled.remove(head)
-            del self._outstanding[head]
-        return self.acknowledged != before
 
     def rewind(self) -> int:
         """Everything that is not acknowledged will be taken again.
@@ -72,5 +67,4 @@ class Ledger:
         """
         self._reached = self.acknowledged
         self._outstanding.clear()
-        self._settled.clear()
         return self._reached

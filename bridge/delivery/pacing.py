@@ -40,7 +40,11 @@ class Backoff:
         """Seconds to wait now; what the destination asked for is the least, up to `max_retry_after`."""
         limit = min(self._retry.max, self._retry.initial * 2.0 ** min(self.attempts, _LARGEST_EXPONENT))
         self.attempts += 1
-        return max(self._random() * limit, min(retry_after or 0.0, self._retry.max_retry_after))
+        return max(self._random() * limit, self.granted(retry_after))
+
+    def granted(self, retry_after: float | None) -> float:
+        """Seconds of what the destination asked for that it gets; 0 when it asked for nothing."""
+        return max(min(retry_after or 0.0, self._retry.max_retry_after), 0.0)
 
     def reset(self) -> None:
         """Something worked: the next wait is a first one."""

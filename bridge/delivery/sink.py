@@ -37,6 +37,7 @@ __all__ = [
     "Reopened",
     "Resume",
     "Sink",
+    "Sparing",
     "Stopped",
     "Unavailable",
 ]
@@ -63,6 +64,7 @@ class Context(msgspec.Struct, frozen=True):
         cluster_uid: identity of the cluster, part of every id.
         streams: what it is handed, as far as the API server has told by now.
         content_type: media type of a record's `value`.
+        max_records: most records that one delivery will hold.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Context(msgspec.Struct, frozen=True):
     cluster_uid: str
     streams: Sequence[StreamInfo] = ()
     content_type: str = "application/json"
+    max_records: int = 1
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -194,6 +197,16 @@ class Sink(Protocol):
 
     async def deliver(self, batch: Delivery) -> None:
         """Return when the destination owns every record. Cancellation may leave the batch half-taken."""
+        ...
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A sink that is handed fewer records at once than `max_records` unless `batch.maxRecords` is set."""
+
+    @property
+    def default_records(self) -> int:
+        """Most records at once where the configuration says nothing."""
         ...
 
 

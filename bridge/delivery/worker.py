@@ -1,46 +1,58 @@
-"""One sink's task: read the log, hand out, retry in place, acknowledge. It holds back nobody else."""
+"""One sink's worker: opens it, delivers, begins anew after errors, rests when told to; holds back nobody."""
 
 import random
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, NamedTuple
 
 import trio
 from trio.lowlevel import ParkingLot
 
-from bridge.changes.change import Batch
+from bridge.changes.change import StreamInfo
 from bridge.changes.envelope import Bridge, Format
-from bridge.changes.record import Record
+from bridge.delivery.breaker import Breaker
+from bridge.delivery.crew import fatal
+from bridge.delivery.gate import Gate
 from bridge.delivery.handout import HandOut, Selection
+from bridge.delivery.handover import Halted, Handover, LetterBox
+from bridge.delivery.lanes import run_lanes
 from bridge.delivery.ledger import Ledger
+from bridge.delivery.limits import Limits
 from bridge.delivery.pacing import Backoff, Retry
-from bridge.delivery.sink import Context, Delivery, Rejected, Resume, Sink, Unavailable
+from bridge.delivery.pipeline import run_pipeline
+from bridge.delivery.serial import run_serial
+from bridge.delivery.session import LogReader, Session
+from bridge.delivery.sink import Context, Overlap, Resume, Sink, Sparing, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
-from bridge.errors import BridgeError
+from bridge.delivery.throttle import Throttle
+from bridge.delivery.trouble import REASONS_LOGGED, Trouble
+from bridge.delivery.waits import Quit, Waits
+from bridge.errors import StateError
 from bridge.faults import crash_point
-from bridge.logs import Incidents, Level, Logger, log
+from bridge.logs import Logger, log
 
-__all__ = ["LogReader", "Plan", "Worker"]
+__all__ = ["Batching", "Hooks", "LogReader", "Plan", "Worker"]
 
-_REASONS_LOGGED = 3
-_FRAMES_LOGGED = 4
+_WAYS: Final = {Overlap.NONE: run_serial, Overlap.PIPELINE: run_pipeline, Overlap.LANES: run_lanes}
+_FAILURES: Final = 5
+"""Failures in a row, of two lanes or more, after which a sink with lanes is taken to be down."""
+_WINDOW_RECORDS: Final = 10_000
 
 
-class LogReader(Protocol):
-    """What a worker needs of the log; `bridge.store.contract.Log` has it."""
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """The `batch:` of a sink; None leaves it to the sink.
 
-    async def read(self, after: int, max_bytes: int) -> Sequence[Batch]:
-        """Next committed batches with something behind position `after`, oldest first; waits for one."""
-        ...
+    Attributes:
+        max_records: most records in one delivery.
+        max_bytes: most bytes in one delivery.
+        max_delay: seconds that a delivery which is not full waits for more.
+    """
 
-    def end(self) -> int:
-        """Position of the newest committed change; never ahead of what `read` can still give."""
-        ...
-
-    def acknowledge(self, name: str, position: int) -> None:
-        """The sink owns everything up to `position`. Durable soon, without waiting for it."""
-        ...
+    max_records: int | None = None
+    max_bytes: int | None = None
+    max_delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,11 @@ class Plan:
         selection: which records it is handed.
         form: how they are rendered.
         retry: how tries are paced.
+        batching: how much is handed over at once.
+        throttle: a rate limit, perhaps shared with other sinks.
+        window_bytes: most bytes that are handed out and not yet settled, where calls overlap.
+        resync_on_state_loss: go on with a new snapshot when the destination knows a place that the log never
+            gave out; else that ends the bridge.
     """
 
     name: str
@@ -60,18 +77,40 @@ class Plan:
     selection: Selection = field(default_factory=Selection)
     form: Format = Format.NATIVE
     retry: Retry = field(default_factory=Retry)
+    batching: Batching = field(default_factory=Batching)
+    throttle: Throttle | None = None
+    window_bytes: int = 4 << 20
+    resync_on_state_loss: bool = False
 
 
-class _Halted(Exception):
-    """The destination refused a record for good."""
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a worker asks and tells others.
+
+    Attributes:
+        letters: where refused records are buried; None halts the sink before them.
+        streams: the streams that are known by now.
+        on_state_loss: told the sink's name when it goes on from another place than its destination knows.
+    """
+
+    letters: LetterBox | None = None
+    streams: Callable[[], Sequence[StreamInfo]] = tuple
+    on_state_loss: Callable[[str], None] = lambda _: None
+
+
+class _Rest(NamedTuple):
+    """Why the sink rests."""
+
+    state: SinkState
+    reason: str
 
 
 class Worker:
     """Delivers the log to one sink, from its cursor, for as long as `run` runs.
 
-    Failure domains: `Unavailable` is retried in place for ever; `Rejected` halts this sink loudly with its
-    cursor where it is; an unexpected error restarts the sink from its cursor with backoff; any other
-    `BridgeError` (a broken invariant, a closed pipe) leaves `run` and is the command's to handle.
+    Failure domains: `Unavailable` is retried for ever; `Rejected` records become dead letters, or halt this
+    sink; `Stopped` parks it; an unexpected error restarts it from its cursor with backoff; any other
+    `BridgeError` (a broken invariant, a lost state, a closed pipe) leaves `run`, for the command to handle.
     """
 
     def __init__(
@@ -81,6 +120,7 @@ class Worker:
         reader: LogReader,
         resume: Resume,
         *,
+        hooks: Hooks | None = None,
         jitter: Callable[[], float] = random.random,
         logger: Logger = log,
     ) -> None:
@@ -91,58 +131,61 @@ class Worker:
             sink: opened and closed by this worker.
             reader: the log.
             resume: the log's identity and the position that this sink has acknowledged durably.
+            hooks: what it asks and tells others.
             jitter: uniform in [0, 1).
             logger: told when trouble begins, goes on and ends; never once per try.
         """
-        self.stats = SinkStats(plan.name, position=resume.position)
         self._plan = plan
         self._sink = sink
         self._reader = reader
         self._resume = resume
+        self._hooks = hooks or Hooks()
+        self._jitter = jitter
+        self._logger = logger
         self._ledger = Ledger(resume.position)
         # An earlier process may have delivered everything that was in the log when this one began.
         self._replay_through = reader.end()
+        self._limits = _limits(sink, plan)
         self._hand_out = HandOut(
             plan.name,
             plan.bridge,
             plan.selection,
             plan.form,
-            max_records=sink.max_records,
-            max_bytes=sink.max_bytes,
+            max_records=self._limits.records,
+            max_bytes=self._limits.bytes,
         )
-        # What is read becomes larger by its envelopes: half fills one delivery without a small rest behind.
-        self._read_bytes = sink.max_bytes // 2
-        self._backoff = Backoff(plan.retry, jitter)
+        lanes = self._limits.concurrency if sink.overlap is Overlap.LANES else 1
+        self._breaker = Breaker(
+            Backoff(plan.retry, jitter), failures=_FAILURES if lanes > 1 else 1, lanes=min(lanes, 2)
+        )
+        self.stats = SinkStats(plan.name, position=resume.position, circuit=self._breaker)
+        self._trouble = Trouble(self.stats, logger)
+        self._rest: _Rest | None = None
+        self._holds = 0
+        self._busy = False
+        self._waits = Waits()
+        self._gate = Gate(self._breaker, self._waits)
+        self._scope = trio.CancelScope()
         self._moved = ParkingLot()
-        self._hurry = trio.Event()
-        self._logger = logger
-        self._incidents = Incidents(logger, clock=trio.current_time)
 
     async def run(self) -> None:
-        """Deliver until cancelled; returns only when the sink has halted.
+        """Deliver until cancelled, and rest meanwhile when told to.
 
         Cancellation is safe at any time: what was not acknowledged is delivered again by the next run.
 
         Raises:
             InvariantError: a promise would be broken; the process must end.
+            StateError: the destination knows a place that this log never gave out; a person must decide.
             ClosedPipe: the reader of our standard output is gone; the command ends quietly.
         """
         try:
             while True:
-                try:
-                    await self._session()
-                except _Halted:
-                    return
-                except Unavailable as error:
-                    await self._pause(error, "unavailable", error.retry_after)
-                except Exception as error:  # whatever a sink throws is its own failure domain
-                    fatal = _fatal(error)
-                    if fatal is not None:
-                        raise fatal from error
-                    self._replay_through = max(self._replay_through, self._ledger.reached)
-                    await self._pause(error, "error")
+                await self._until_wanted()
+                with trio.CancelScope() as self._scope:
+                    await self._live()
         finally:
-            if self.stats.state is not SinkState.HALTED:
+            self._busy = False
+            if self._rest is None:
                 self.stats.state = SinkState.STOPPED
             self._moved.unpark_all()
 
@@ -153,60 +196,175 @@ class Worker:
             deadline: in `trio.current_time()`.
 
         Returns:
-            True when the sink owns everything; False at the deadline, or when it halted or stopped before.
+            True when the sink owns everything; False at the deadline, or when it rests or stopped before.
         """
-        self._hurry.set()
+        self._gate.hurry()
+        self._waits.hurry()
+        resting = (SinkState.HALTED, SinkState.STOPPED, SinkState.PAUSED, SinkState.PARKED)
         with trio.move_on_at(deadline):
             while self._ledger.acknowledged < self._reader.end():
-                if self.stats.state in (SinkState.HALTED, SinkState.STOPPED):
+                if self.stats.state in resting:
                     return False
                 await self._moved.park()
             return True
         return False
 
+    async def pause(self) -> None:
+        """Begin nothing more; returns when nothing is in flight. A sink that rests already stays as it is."""
+        if self._rest is None:
+            self._rest = _Rest(SinkState.PAUSED, "paused by a command")
+        self._waits.quit()
+        while self._busy and self._rest is not None:
+            await self._moved.park()
+
+    def resume(self) -> None:
+        """Go on from the cursor, whatever the sink rests for."""
+        self._rest = None
+        self._breaker.close()
+        self._gate.hurry()
+        self._waits.hurry()
+        self._moved.unpark_all()
+
+    def park(self, reason: str) -> None:
+        """Rest, loudly, until `resume` or the next start; what is in flight is cut off and comes again.
+
+        Args:
+            reason: one sentence.
+        """
+        self._rest_for(SinkState.PARKED, reason, "sink is parked; the others go on")
+        self._scope.cancel()
+
+    async def drop(self, move: Callable[[], Awaitable[int]]) -> None:
+        """Hand out nothing while `move` moves the cursor in the log, then read on from where it says.
+
+        What is in flight is cut off, and nothing is acknowledged before `move` has returned. Raises what it
+        raises; then the sink goes on from where it was.
+        """
+        self._holds += 1
+        self._scope.cancel()
+        try:
+            while self._busy:
+                await self._moved.park()
+            position = await move()
+            self._rewind()
+            self._ledger.pass_over(position)
+            self.stats.position = position
+        finally:
+            self._holds -= 1
+            self._moved.unpark_all()
+
+    async def skip_to(self, position: int) -> None:
+        """Abandon everything up to `position`, to which the log has moved this sink's cursor already."""
+
+        async def move() -> int:
+            await trio.lowlevel.checkpoint()
+            return position
+
+        await self.drop(move)
+
+    async def _until_wanted(self) -> None:
+        """Rest for as long as there is a reason to."""
+        self._busy = False
+        while self._rest is not None or self._holds:
+            if self._rest is not None:
+                self.stats.state, self.stats.reason = self._rest
+            self._moved.unpark_all()
+            await self._moved.park()
+        self._busy = True
+        self._waits = Waits(hurried=self._waits.hurried)
+        self._gate = Gate(self._breaker, self._waits)
+
+    async def _live(self) -> None:
+        """One session, and the wait after it when it failed."""
+        try:
+            await self._session()
+        except Quit:
+            return
+        except Halted as halted:
+            self._halt(halted)
+            return
+        except Stopped as error:
+            self._rest_for(
+                SinkState.PARKED, str(error), "sink is stopped by its destination; the others go on"
+            )
+            return
+        except Unavailable as error:
+            self._trouble.failed(error, error.reason)
+            self._breaker.trip(trio.current_time(), error.retry_after)
+        except Exception as error:  # whatever a sink throws is its own failure domain
+            grave = fatal(error)
+            if grave is not None:
+                raise grave from error
+            self._trouble.failed(error, "error")
+            self._breaker.trip(trio.current_time())
+        with suppress(Quit):
+            await self._waits.pause(self._breaker.ready_at - trio.current_time())
+
     async def _session(self) -> None:
+        plan, limits = self._plan, self._limits
         async with self._sink as sink:
-            position = self._ledger.rewind()
-            context = Context(self._plan.name, self._plan.bridge.cluster, self._plan.bridge.cluster_uid)
-            log_id, incarnation = self._resume.log_id, self._resume.incarnation
-            known = await sink.open(Resume(log_id, incarnation, position), context)
-            if known.position > position:
-                self._ledger.pass_over(known.position)
-                self._acknowledge()
-            self.stats.state, self.stats.reason = SinkState.DELIVERING, ""
-            while True:
-                after = self._ledger.reached
-                batches = await self._reader.read(after, self._read_bytes)
-                for delivery in self._hand_out.deliveries(batches, after, self._replay_through):
-                    await self._deliver(sink, delivery)
-                self.stats.filtered = self._hand_out.filtered
-                await trio.lowlevel.checkpoint()  # a reader that always has more must not starve the others
+            await self._open(sink)
+            self._trouble.opened()
+            handover = Handover(
+                plan.name,
+                sink,
+                gate=self._gate,
+                throttle=plan.throttle,
+                letters=self._hooks.letters,
+                trouble=self._trouble,
+                waits=self._waits,
+                jitter=self._jitter,
+                retry=plan.retry,
+            )
+            session = Session(
+                self._reader,
+                self._ledger,
+                self._hand_out,
+                handover,
+                self._waits,
+                self.stats,
+                limits,
+                self._replay_through,
+                self._acknowledge,
+            )
+            await _WAYS[sink.overlap](session)
 
-    async def _deliver(self, sink: Sink, delivery: Delivery) -> None:
-        if delivery.records:
-            self._ledger.take(delivery.last_position)
-            seconds = await self._insist(sink, delivery)
-            self.stats.delivered(len(delivery.records), delivery.size, seconds)
-            if self._backoff.attempts:
-                self._recovered()
-            self._ledger.settle(delivery.last_position)
-        else:
-            self._ledger.pass_over(delivery.last_position)
-        self._acknowledge()
+    async def _open(self, sink: Sink) -> None:
+        """Agree with the destination on where to go on."""
+        plan, wanted = self._plan, self._plan.selection.streams
+        given = Resume(self._resume.log_id, self._resume.incarnation, self._rewind())
+        context = Context(
+            plan.name,
+            plan.bridge.cluster,
+            plan.bridge.cluster_uid,
+            [stream for stream in self._hooks.streams() if wanted is None or stream.name in wanted],
+            _content_type(plan.form),
+            self._limits.records,
+        )
+        known = await sink.open(given, context)
+        if known == given:
+            return
+        try:
+            self._reader.verify(known.log_id, known.incarnation, known.position)
+        except StateError as error:
+            if not plan.resync_on_state_loss:
+                raise
+            self._logger(
+                "error",
+                "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
+                sink=plan.name,
+                reason=str(error),
+            )
+            self._hooks.on_state_loss(plan.name)
+            return
+        if known.position > given.position:
+            self._ledger.pass_over(known.position)
+            self._acknowledge()
 
-    async def _insist(self, sink: Sink, delivery: Delivery) -> float:
-        """Try until the sink owns all of it; how many seconds the try took that succeeded."""
-        while True:
-            begun = trio.current_time()
-            try:
-                await sink.deliver(delivery)
-            except Unavailable as error:
-                await self._pause(error, "unavailable", error.retry_after)
-            except Rejected as error:
-                self._halt(error, delivery.records)
-                raise _Halted from error
-            else:
-                return trio.current_time() - begun
+    def _rewind(self) -> int:
+        """Take up again what is not acknowledged; where that is."""
+        self._replay_through = max(self._replay_through, self._ledger.reached)
+        return self._ledger.rewind()
 
     def _acknowledge(self) -> None:
         position = self._ledger.acknowledged
@@ -217,65 +375,41 @@ class Worker:
         crash_point("sink.acknowledged")
         self._moved.unpark_all()
 
-    def _halt(self, error: Rejected, records: Sequence[Record]) -> None:
+    def _halt(self, halted: Halted) -> None:
         """Keep the cursor before the first record that was refused; those before it are owned."""
-        refused = min(error.reasons, default=0)
-        self._ledger.rewind()
-        if refused:
-            self._ledger.pass_over(records[refused].position - 1)
+        records, reasons = halted.delivery.records, halted.reasons
+        refused = min(reasons)
+        before = max(self._rewind(), records[refused].position - 1)
+        if self._sink.overlap is not Overlap.LANES:
+            self._ledger.pass_over(before)
             self._acknowledge()
-        stats = self.stats
-        stats.rejected += max(len(error.reasons), 1)
-        stats.state = SinkState.HALTED
-        examples = "; ".join(sorted(set(error.reasons.values()))[:_REASONS_LOGGED])
-        stats.reason = f"{len(error.reasons)} of {len(records)} records were refused for good: {examples}"
-        self._logger(
-            "error",
-            "sink halted: records were refused for good; the others go on, a restart tries again",
-            sink=self._plan.name,
+        self.stats.rejected += len(reasons)
+        examples = "; ".join(sorted(set(reasons.values()))[:REASONS_LOGGED])
+        self._rest_for(
+            SinkState.HALTED,
+            f"{halted}: {examples}",
+            "sink halted before refused records; the others go on, `resume` or a restart tries again",
             position=records[refused].position,
-            reason=stats.reason,
         )
 
-    async def _pause(self, error: Exception, reason: str, retry_after: float | None = None) -> None:
-        stats = self.stats
-        stats.retries[reason] += 1
-        stats.state = SinkState.RETRYING
-        if isinstance(error, BridgeError):
-            stats.reason = str(error)
-            self._report("warning", "sink takes no records and is tried again", reason=stats.reason)
-        else:
-            stats.reason = f"unexpected {type(error).__name__}, see the log"
-            self._report(
-                "error", "sink failed and restarts from its cursor", error=repr(error), at=_place(error)
-            )
-        delay = self._backoff.next(retry_after)
-        if self._hurry.is_set():
-            await trio.sleep(delay)
-            return
-        with trio.move_on_after(delay):
-            await self._hurry.wait()
-
-    def _report(self, level: Level, event: str, **fields: str) -> None:
-        self._incidents.report("trouble", level, event, sink=self._plan.name, **fields)
-
-    def _recovered(self) -> None:
-        self._incidents.end("trouble", "sink takes records again", sink=self._plan.name)
-        self._backoff.reset()
-        self.stats.state = SinkState.DELIVERING
-        self.stats.reason = ""
+    def _rest_for(self, state: SinkState, reason: str, event: str, **fields: object) -> None:
+        self._rest = _Rest(state, reason)
+        self._logger("error", event, sink=self._plan.name, **fields, reason=reason)
 
 
-def _place(error: Exception) -> str:
-    """Where an unexpected error came from, the innermost place last."""
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_LOGGED:]
-    return " > ".join(
-        f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in frames
+def _limits(sink: Sink, plan: Plan) -> Limits:
+    batching = plan.batching
+    usual = sink.default_records if isinstance(sink, Sparing) else sink.max_records
+    overlapping = sink.overlap is not Overlap.NONE
+    return Limits(
+        records=min(batching.max_records or usual, sink.max_records),
+        bytes=min(batching.max_bytes or sink.max_bytes, sink.max_bytes),
+        delay=batching.max_delay,
+        concurrency=sink.concurrency if overlapping else 1,
+        window_records=_WINDOW_RECORDS,
+        window_bytes=plan.window_bytes,
     )
 
 
-def _fatal(error: BaseException) -> BridgeError | None:
-    """The error in here that is meant to leave the sink, also from within the groups that nurseries make."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((fatal for inner in error.exceptions if (fatal := _fatal(inner))), None)
-    return error if isinstance(error, BridgeError) and not isinstance(error, Unavailable | Rejected) else None
+def _content_type(form: Format) -> str:
+    return "application/cloudevents+json" if form == "cloudevents" else "application/json"

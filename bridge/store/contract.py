@@ -9,9 +9,9 @@ from typing import Protocol
 import msgspec
 
 from bridge.changes.change import Batch, Change, Cursor, StreamInfo
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import DeadLetter, LettersFull
 from bridge.changes.reconcile import Inventory
-from bridge.errors import BridgeError
+from bridge.errors import Refused
 
 __all__ = [
     "Backlogs",
@@ -93,17 +93,6 @@ class LogStats(msgspec.Struct, frozen=True):
     heartbeat_age: float = 0.0
     full: str = ""
     limit_bytes: int = 0
-
-
-class Refused(BridgeError):
-    """The log cannot do that now, and says why; nothing was changed and everything else goes on.
-
-    Whoever asked for a person passes the sentence on; the worker of a sink parks.
-    """
-
-
-class LettersFull(Refused):
-    """There is no room for another dead letter: the sink parks, its cursor stays before the record."""
 
 
 class Redriven(msgspec.Struct, frozen=True):

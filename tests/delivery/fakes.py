@@ -7,9 +7,11 @@ from typing import ClassVar, Self
 import trio
 
 from bridge.changes.change import Batch, Change, StreamInfo
+from bridge.changes.deadletter import DeadLetter, LettersFull
 from bridge.changes.envelope import Bridge
 from bridge.changes.record import Record
 from bridge.delivery.sink import Context, Delivery, Overlap, Resume
+from bridge.errors import StateError
 
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
@@ -66,12 +68,31 @@ class MemoryLog:
         return self._end
 
     def acknowledge(self, name: str, position: int) -> None:
-        assert not self.acknowledged or position > self.acknowledged[-1][1], "a cursor went back"
+        before = max((reached for sink, reached in self.acknowledged if sink == name), default=0)
+        assert position > before, "a cursor went back"
         self.acknowledged.append((name, position))
+
+    def verify(self, log_id: str, incarnation: int, position: int) -> None:
+        if (log_id, incarnation) != (START.log_id, START.incarnation) or position > self._end:
+            raise StateError("this log never gave out that position")
 
     @property
     def cursor(self) -> int:
         return self.acknowledged[-1][1] if self.acknowledged else 0
+
+
+class Letters:
+    """Dead letters, as many as there is room for."""
+
+    def __init__(self, room: int = 1 << 30) -> None:
+        self.room = room
+        self.kept: list[DeadLetter] = []
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        await trio.lowlevel.checkpoint()
+        if len(self.kept) + len(letters) > self.room:
+            raise LettersFull("no room for another dead letter")
+        self.kept += letters
 
 
 Step = BaseException | Callable[[Delivery], None] | None

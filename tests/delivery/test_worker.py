@@ -14,7 +14,7 @@ from bridge.delivery.handout import Selection
 from bridge.delivery.pacing import Retry
 from bridge.delivery.sink import ClosedPipe, Delivery, Rejected, Resume, Unavailable
 from bridge.delivery.stats import SinkState
-from bridge.delivery.worker import Plan, Worker
+from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.errors import BridgeError, InvariantError
 from tests.delivery.fakes import BRIDGE, NODES, START, MemoryLog, ScriptedSink, Step, change
 
@@ -32,10 +32,17 @@ def said() -> Lines:
 
 
 def worker(
-    log: MemoryLog, sink: ScriptedSink, resume: Resume = START, said: Lines | None = None, **plan: object
+    log: MemoryLog,
+    sink: ScriptedSink,
+    resume: Resume = START,
+    said: Lines | None = None,
+    hooks: Hooks | None = None,
+    name: str = "out",
+    **plan: object,
 ) -> Worker:
-    planned = Plan("out", BRIDGE, **plan)  # type: ignore[arg-type]  # what a test plans
-    return Worker(planned, sink, log, resume, jitter=lambda: 1.0, logger=Lines() if said is None else said)
+    planned = Plan(name, BRIDGE, **plan)  # type: ignore[arg-type]  # what a test plans
+    logger = Lines() if said is None else said
+    return Worker(planned, sink, log, resume, hooks=hooks, jitter=lambda: 1.0, logger=logger)
 
 
 @asynccontextmanager
@@ -139,7 +146,7 @@ async def test_a_dead_sink_holds_back_nobody(
     )
     slow.gate = trio.Event()
     log.append([change(1)])
-    async with running(worker(log, dead), worker(log, slow), worker(log, well)):
+    async with running(worker(log, dead, name="dead"), worker(log, slow, name="slow"), worker(log, well)):
         for number in range(2, 5):
             await trio.sleep_until(autojump_clock.current_time() + 1)
             log.append([change(number)])
@@ -158,8 +165,9 @@ async def test_a_refused_record_halts_this_sink_loudly_with_its_cursor_before_it
     other = ScriptedSink()
     one = worker(log, sink, said=said, selection=Selection(types={"MODIFIED"}))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(worker(log, other).run)
-        await one.run()
+        nursery.start_soon(worker(log, other, name="other").run)
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
         log.append([change(7)])
         await wait_all_tasks_blocked()
         assert not await one.drain(autojump_clock.current_time() + 100)

@@ -144,8 +144,8 @@ class World:
         """Until every sink has taken everything that it is owed; there is always an end to it."""
         with trio.fail_after(4 * 3600):
             for name, worker in self.workers.items():
-                while self.desk.waiting(name) or worker.stats.position < self.log.end():
-                    await trio.sleep(5)  # noqa: ASYNC110 - virtual, and no event says so
+                while self.desk.waiting(name) or worker.stats.position < self.log.end():  # noqa: ASYNC110
+                    await trio.sleep(5)
 
     def truth(self) -> dict[tuple[str, str], tuple[str, str]]:
         objects = [found["metadata"] for found in self.simulator.cluster.objects("configmaps")]
