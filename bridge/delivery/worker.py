@@ -83,6 +83,10 @@ class Plan:
     resync_on_state_loss: bool = False
 
 
+async def _nothing(sink: str) -> None:
+    """Nobody asked to be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What a worker asks and tells others.
@@ -90,12 +94,13 @@ class Hooks:
     Attributes:
         letters: where refused records are buried; None halts the sink before them.
         streams: the streams that are known by now.
-        on_state_loss: told the sink's name when it goes on from another place than its destination knows.
+        on_state_loss: told the sink's name when it goes on from another place than its destination knows;
+            nothing is handed out before it has returned.
     """
 
     letters: LetterBox | None = None
     streams: Callable[[], Sequence[StreamInfo]] = tuple
-    on_state_loss: Callable[[str], None] = lambda _: None
+    on_state_loss: Callable[[str], Awaitable[None]] = _nothing
 
 
 class _Rest(NamedTuple):
@@ -355,7 +360,7 @@ class Worker:
                 sink=plan.name,
                 reason=str(error),
             )
-            self._hooks.on_state_loss(plan.name)
+            await self._hooks.on_state_loss(plan.name)
             return
         if known.position > given.position:
             self._ledger.pass_over(known.position)

@@ -70,10 +70,15 @@ class Outlets:
                 bridge,
                 Selection(sink.streams, sink.types, types),
                 Format(sink.format),
-                Retry(sink.retry.initial, sink.retry.max),
+                Retry(sink.retry.initial, sink.retry.max, sink.retry.max_retry_after),
+                resync_on_state_loss=sink.on_state_loss == "resync",
             )
             resume = Resume(identity.log_id, identity.incarnation, position)
-            self._workers[sink.name] = Worker(plan, sink.options, self._log, resume, hooks=Hooks())
+            hooks = Hooks(
+                letters=self._log if sink.on_reject == "deadLetter" else None,
+                on_state_loss=self._lost_state,
+            )
+            self._workers[sink.name] = Worker(plan, sink.options, self._log, resume, hooks=hooks)
         await self._log.detach_sinks(list(self._sinks))
         self.bridge = bridge
         for worker in self._workers.values():
@@ -133,6 +138,9 @@ class Outlets:
         if opened.fresh:
             await self._owe(sink, Cause.FIRST_START)
         return opened.position
+
+    async def _lost_state(self, name: str) -> None:
+        await self._owe(self._sinks[name], Cause.STATE_LOST)
 
     def _worker(self, name: str) -> Worker:
         try:
