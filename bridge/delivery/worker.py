@@ -83,10 +83,6 @@ class Plan:
     resync_on_state_loss: bool = False
 
 
-async def _nothing(sink: str) -> None:
-    """Nobody asked to be told."""
-
-
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What a worker asks and tells others.
@@ -94,13 +90,12 @@ class Hooks:
     Attributes:
         letters: where refused records are buried; None halts the sink before them.
         streams: the streams that are known by now.
-        on_state_loss: told the sink's name when it goes on from another place than its destination knows;
-            nothing is handed out before it has returned.
+        on_state_loss: told the sink's name when it goes on from another place than its destination knows.
     """
 
     letters: LetterBox | None = None
     streams: Callable[[], Sequence[StreamInfo]] = tuple
-    on_state_loss: Callable[[str], Awaitable[None]] = _nothing
+    on_state_loss: Callable[[str], None] = lambda _: None
 
 
 class _Rest(NamedTuple):
@@ -360,7 +355,7 @@ class Worker:
                 sink=plan.name,
                 reason=str(error),
             )
-            await self._hooks.on_state_loss(plan.name)
+            self._hooks.on_state_loss(plan.name)
             return
         if known.position > given.position:
             self._ledger.pass_over(known.position)

@@ -109,9 +109,16 @@ class Outlets:
 
     async def release(self, name: str, reason: str) -> None:
         """Park a sink, loudly, and let the log go on without it."""
-        self._released.add(name)
-        self._workers[name].park(reason)
-        await self._log.release_sink(name)
+        worker = self._workers[name]
+
+        async def leave() -> int:
+            # Nothing is in flight now, so nobody acknowledges what nobody keeps any more.
+            worker.park(reason)
+            self._released.add(name)
+            await self._log.release_sink(name)
+            return worker.stats.position
+
+        await worker.drop(leave)
 
     async def reopen(self) -> None:
         """Have sinks take up anew what was put aside under their feet, as log files are."""

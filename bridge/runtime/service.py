@@ -26,7 +26,7 @@ import trio
 from bridge.changes.change import Cause
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig, StreamConfig
-from bridge.errors import BridgeError, StateError, UsageError
+from bridge.errors import BridgeError, Refused, StateError, UsageError
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.catalog import Catalog
 from bridge.kubernetes.discovery import cluster_uid, discover
@@ -151,14 +151,18 @@ class _Service:
     async def _owe(self, sink: SinkConfig, cause: Cause) -> None:
         """A sink needs everything: what `initial: skip` leaves out is not sent to one that is only new."""
         skipped = {stream.name for stream in self._config.streams if stream.initial == "skip"}
-        await self._desk.request(
-            [
-                request
-                for stream, scopes in watches_of(self._config, sink).items()
-                if cause is not Cause.FIRST_START or stream not in skipped
-                for request in snapshot_requests(sink.name, stream, scopes, cause)
-            ]
-        )
+        requests = [
+            request
+            for stream, scopes in watches_of(self._config, sink).items()
+            if cause is not Cause.FIRST_START or stream not in skipped
+            for request in snapshot_requests(sink.name, stream, scopes, cause)
+        ]
+        try:
+            await self._desk.request(requests)
+        except Refused as error:
+            # A restart before the snapshot finds out again that it is needed.
+            self._desk.remember(requests)
+            log("warning", "a snapshot is owed that cannot be noted down", sink=sink.name, reason=str(error))
 
     async def _control(self) -> None:
         """Answer commands; a bridge without its socket still does its work."""

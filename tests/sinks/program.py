@@ -63,15 +63,14 @@ class FixedLog:
     def end(self) -> int:
         return self._count
 
-    def verify(self, log_id: str, incarnation: int, position: int) -> None:
-        assert (log_id, incarnation) == ("log", 1)
-        assert position <= self._count
-
     def acknowledge(self, name: str, position: int) -> None:
         assert name == "out"
         self._acknowledgements += 1
         if position == self._count or self._acknowledgements % self._every == 0:
             os.pwrite(self._cursor, b"%020d" % position, 0)
+
+    def verify(self, log_id: str, incarnation: int, position: int) -> None:
+        raise AssertionError(f"a file knows no place, but {log_id}, {incarnation}, {position}")
 
 
 async def main(path: str, cursor: str, count: int, pad: int, every: int = 1) -> None:
