@@ -5,9 +5,12 @@ undelivered records; 2 usage or configuration; 3 a person must decide; 130 `watc
 """
 
 import argparse
+import gc
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -119,7 +122,7 @@ def _watch_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "resources", metavar="RESOURCE[,RESOURCE]", help="as kubectl names them: pods, deploy, crd.group"
     )
     where = watch.add_mutually_exclusive_group()
-    where.add_argument("-n", "--namespace", metavar="NS", help="default: the context's")
+    where.add_argument("-n", "--namespace", metavar="NS", type=_namespace, help="default: the context's")
     where.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace")
     watch.add_argument("-l", "--selector", metavar="SEL", default="", help="label selector")
     watch.add_argument("--field-selector", metavar="SEL", default="", help="such as status.phase!=Succeeded")
@@ -166,6 +169,15 @@ def _connection_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _namespace(text: str) -> str:
+    # A server answers a name that cannot exist with an empty list, and so with silence.
+    if text and not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be a namespace: that is lower-case letters, digits and '-', 63 at most"
+        )
+    return text
+
+
 def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
@@ -173,10 +185,26 @@ def _positive(text: str) -> float:
     return value
 
 
-def _watch(arguments: argparse.Namespace) -> int:
-    import trio  # noqa: PLC0415 - `--help` and `--version` must not pay for it
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Import a command's modules inside of it, so that `--help` and `--version` do not pay for them.
 
-    from bridge.runtime.adhoc import Target, WatchOptions, watch  # noqa: PLC0415
+    Modules stay: looking for garbage among them, again and again, costs some hundredths of the start and
+    of every full collection after it.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    with _loading():
+        import trio  # noqa: PLC0415
+
+        from bridge.runtime.adhoc import Target, WatchOptions, watch  # noqa: PLC0415
 
     options = WatchOptions(
         resources=arguments.resources,
@@ -198,18 +226,20 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    import trio  # noqa: PLC0415
+    with _loading():
+        import trio  # noqa: PLC0415
 
-    from bridge.runtime.adhoc import demo  # noqa: PLC0415
+        from bridge.runtime.adhoc import demo  # noqa: PLC0415
 
     return trio.run(demo, _output(arguments), arguments.seconds, arguments.seed)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import trio  # noqa: PLC0415
+    with _loading():
+        import trio  # noqa: PLC0415
 
-    from bridge.config import load  # noqa: PLC0415
-    from bridge.runtime.service import serve  # noqa: PLC0415
+        from bridge.config import load  # noqa: PLC0415
+        from bridge.runtime.service import serve  # noqa: PLC0415
 
     return trio.run(serve, load(arguments.config))
 
@@ -221,9 +251,10 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.offline:
         print(f"{arguments.config}: ok ({len(config.streams)} streams, {len(config.sinks)} sinks)")
         return 0
-    import trio  # noqa: PLC0415
+    with _loading():
+        import trio  # noqa: PLC0415
 
-    from bridge.runtime.preflight import check  # noqa: PLC0415
+        from bridge.runtime.preflight import check  # noqa: PLC0415
 
     return trio.run(check, config)
 

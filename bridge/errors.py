@@ -6,7 +6,7 @@ A room may subclass these; it never raises a bare `Exception`.
 ```
 BridgeError (1)
 |-- UsageError (2)       the command line or the configuration is wrong
-|-- Refused (1)          not now, and why; nothing was changed and everything else goes on
+|-- Refused (1)          the log cannot do that now; nothing was changed
 |-- StateError (3)       a person must decide: lock, version, corruption, another cluster
 `-- InvariantError (1)   our own promise is about to be broken: stop rather than go on
 ```
@@ -23,13 +23,6 @@ class BridgeError(Exception):
     exit_code: ClassVar[int] = 1
 
 
-class Refused(BridgeError):
-    """It cannot be done now, and why; nothing was changed and everything else goes on.
-
-    Whoever asked for a person passes the sentence on; the worker of a sink parks.
-    """
-
-
 class UsageError(BridgeError):
     """The command line or the configuration cannot work; nothing was started."""
 
@@ -44,3 +37,10 @@ class StateError(BridgeError):
 
 class InvariantError(BridgeError):
     """A promise of the bridge would be broken by going on; the whole process ends."""
+
+
+class Refused(BridgeError):
+    """The log cannot do that now, and says why; nothing was changed and everything else goes on.
+
+    Whoever asked for a person passes the sentence on; the worker of a sink parks.
+    """

@@ -3,7 +3,8 @@
 No I/O here. The types of the fields and what `about` says of each drive the parser of the configuration, its
 JSON Schema and its documentation (`bridge.config`). A field `topic_name: str` is the key `topicName`.
 Understood are `str`, `bool`, `int`, `float`, `Path`, `Literal`, `tuple[X, ...]`, `X | None`, nested frozen
-dataclasses, `bridge.secret.Secret`, `Size`, `Seconds`, and classes with `from_text`; fields with `init=False`
+dataclasses, `bridge.secret.Secret`, `Mapping[str, Secret]` (names that others chose, each with a text or a
+secret), `Size`, `Seconds`, and classes with `from_text`; fields with `init=False`
 are not configured.
 
 ```
@@ -75,10 +76,12 @@ class Items:
     Attributes:
         least: how many items there must be.
         write: what to write instead of too few.
+        or_one: a single item may be written without the list.
     """
 
     least: int
     write: str
+    or_one: bool = False
 
 
 @runtime_checkable

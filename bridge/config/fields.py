@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Union
 
 from bridge.config.records import Setting
 from bridge.config.scalars import Boolean, Choice, Duration, FilePath, Kind, Number, Parsed, Size, String
-from bridge.config.shapes import As, Listing, Object, SecretSource
+from bridge.config.shapes import As, Listing, Object, SecretSource, Table
 from bridge.secret import Secret
 from bridge.settings import FromText, Items, Range, Text, Unit
 
@@ -77,6 +77,8 @@ def _kind_of(hint: Any, marks: tuple[Any, ...]) -> Kind:
         return Choice(arguments)
     if origin is tuple and arguments[1:] == (...,):
         return Listing(_kind_of(arguments[0], ()), _mark(marks, Items, Items(0, "")))
+    if origin is Mapping and arguments == (str, Secret):
+        return Table()
     if isinstance(hint, type):
         return _kind_of_class(hint, marks)
     raise TypeError(f"{hint!r} cannot be configured; see bridge.settings for the types that can")

@@ -28,7 +28,7 @@ class Setting:
 
     def default_text(self) -> str:
         """The default as one would write it, "" when there is none or it means that nothing is set."""
-        nothing = self.default is dataclasses.MISSING or self.default in (None, "", ())
+        nothing = self.default is dataclasses.MISSING or self.default in (None, "", (), {})
         text = "" if nothing else self.kind.write(self.default)
         return "" if text == "{}" else text
 

@@ -1,14 +1,15 @@
 """What must hold between keys: told of whatever could be read, so that no mistake hides another."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bridge.config.delivery import NamedRateLimitConfig, RateLimitConfig, RetryConfig
 from bridge.config.model import Config, StreamConfig
 from bridge.config.problems import Place, nearest
 from bridge.config.records import Record
-from bridge.config.shapes import SecretSource
+from bridge.config.scalars import Kind
+from bridge.config.shapes import Listing, SecretSource, Table
 from bridge.secret import Secret, SecretError
 
 __all__ = ["STREAM_SCHEMA", "check_readable", "check_rules"]
@@ -33,10 +34,21 @@ def check_readable(root: Record) -> None:
     for record in root.records():
         for setting in record.settings:
             value = record.values.get(setting.name)
-            if isinstance(setting.kind, SecretSource) and isinstance(value, Secret):
-                _check_secret(value, setting.kind.least, record.place_of(setting.name))
-            elif setting.readable and value is not None:
+            for secret, least in _secrets(setting.kind, value):
+                _check_secret(secret, least, record.place_of(setting.name))
+            if setting.readable and value is not None:
                 _check_file(value, record.place_of(setting.name))
+
+
+def _secrets(kind: Kind, value: Any) -> Iterator[tuple[Secret, int]]:
+    """The secrets that a value consists of, each with how many bytes it must have."""
+    match kind, value:
+        case SecretSource(least=least), Secret():
+            yield value, least
+        case Listing(item=SecretSource(least=least)), tuple():
+            yield from ((secret, least) for secret in value)
+        case Table(value=SecretSource(least=least)), Mapping():
+            yield from ((secret, least) for secret in value.values())
 
 
 def _check_secret(secret: Secret, least: int, place: Place) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -14,7 +15,7 @@ from bridge.config.scalars import INVALID, FilePath, Kind, String, Wrong, plain_
 from bridge.secret import Secret
 from bridge.settings import Items, Text
 
-__all__ = ["As", "Listing", "Object", "SecretSource", "decode_settings", "object_schema"]
+__all__ = ["As", "Listing", "Object", "SecretSource", "Table", "decode_settings", "object_schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,18 @@ class Listing:
 
     def means(self) -> str:
         """What to write."""
-        return f"a list, each item {self.item.means()}"
+        item = self.item.means()
+        return f"{item}, or a list of such" if self.length.or_one else f"a list, each item {item}"
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema."""
-        schema: dict[str, Any] = {"type": "array", "items": self.item.schema()}
+        item = self.item.schema()
+        schema: dict[str, Any] = {"type": "array", "items": item}
         if self.length.least:
             schema["minItems"] = self.length.least
         if not isinstance(self.item, Object):
             schema["uniqueItems"] = True
-        return schema
+        return {"anyOf": [item, schema]} if self.length.or_one else schema
 
     def write(self, value: Any) -> str:
         """As a YAML flow sequence."""
@@ -43,6 +46,9 @@ class Listing:
 
     def decode(self, node: Node, place: Place) -> Any:
         """A tuple, or INVALID; items that are wrong are left out and noted."""
+        if self.length.or_one and not isinstance(node, SequenceNode):
+            item = self.item.decode(node, place)
+            return INVALID if item is INVALID else (item,)
         if not isinstance(node, SequenceNode):
             place.wrong(f"is not a list; write `[...]` with {self.item.means()}")
             return INVALID
@@ -71,9 +77,11 @@ class SecretSource:
 
     Attributes:
         least: how many bytes it must have; only known when it is read.
+        plain: numbers and booleans are taken as they are written, for values that are seldom secret.
     """
 
     least: int = 1
+    plain: bool = False
 
     def means(self) -> str:
         """What to write."""
@@ -82,7 +90,8 @@ class SecretSource:
     def schema(self) -> dict[str, Any]:
         """JSON Schema."""
         sources = [object_schema((dataclasses.replace(key, required=True),)) for key in _SECRET_KEYS]
-        return {"oneOf": [{"type": "string", "minLength": 1}, *sources]}
+        plain: list[dict[str, Any]] = [{"type": "number"}, {"type": "boolean"}] if self.plain else []
+        return {"oneOf": [{"type": "string", "minLength": 1}, *plain, *sources]}
 
     def write(self, value: Any) -> str:
         """Where it is."""
@@ -106,7 +115,7 @@ class SecretSource:
 
     def _literal(self, node: ScalarNode, place: Place) -> Any:
         try:
-            text = plain_text(node)
+            text = node.value if self.plain and node.tag in _PLAIN_TAGS else plain_text(node)
         except Wrong:
             text = ""
         if not text:
@@ -115,6 +124,7 @@ class SecretSource:
         return Secret(value=text.encode())
 
 
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
 _VARIABLE = Text("a variable's name", "the name of a variable")
 _SECRET_KEYS = (
     Setting(
@@ -122,6 +132,36 @@ _SECRET_KEYS = (
     ),
     Setting("env", "env", String(_VARIABLE), required=False, default=None, about="An environment variable."),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping whose keys others have chosen, such as headers: each with a text, a number or a secret."""
+
+    value: SecretSource = field(default_factory=lambda: SecretSource(plain=True))
+
+    def means(self) -> str:
+        """What to write."""
+        return "a mapping of names to values, each a text, a number, {file: PATH} or {env: NAME}"
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema."""
+        return {"type": "object", "additionalProperties": self.value.schema()}
+
+    def write(self, value: Any) -> str:
+        """As a YAML flow mapping; no value is shown."""
+        return f"{{{', '.join(f'{name}: {self.value.write(item)}' for name, item in value.items())}}}"
+
+    def decode(self, node: Node, place: Place) -> Any:
+        """A read-only mapping in the order of its names, or INVALID; values that are wrong are noted."""
+        if not isinstance(node, MappingNode):
+            place.wrong(f"is not a mapping; write {self.means()}")
+            return INVALID
+        found = {
+            name: self.value.decode(entry.value, place.key(name, line_of(entry.key)))
+            for name, entry in sorted(entries(node, place).items())
+        }
+        return INVALID if INVALID in found.values() else MappingProxyType(found)
 
 
 @dataclass(frozen=True, slots=True)

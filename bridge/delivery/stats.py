@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
-from typing import Final
+from typing import ClassVar, Final
 
 from bridge.changes.record import Record
 from bridge.delivery.breaker import Breaker, BreakerState
@@ -41,11 +41,13 @@ class Latencies:
     """From the moment that the bridge read a change to the moment that the destination owned it.
 
     Attributes:
+        bounds: `LATENCY_BOUNDS`.
         counts: records by the first bound of `LATENCY_BOUNDS` that they keep, the last for those beyond.
         seconds: all latencies together.
     """
 
     __slots__ = ("counts", "seconds")
+    bounds: ClassVar[Sequence[float]] = LATENCY_BOUNDS
 
     def __init__(self) -> None:
         self.counts = [0] * (len(LATENCY_BOUNDS) + 1)

@@ -90,12 +90,13 @@ class Hooks:
     Attributes:
         letters: where refused records are buried; None halts the sink before them.
         streams: the streams that are known by now.
-        on_state_loss: told the sink's name when it goes on from another place than its destination knows.
+        on_state_loss: awaited with the sink's name, before it goes on from its own cursor although its
+            destination is elsewhere: has a new snapshot made for it.
     """
 
     letters: LetterBox | None = None
     streams: Callable[[], Sequence[StreamInfo]] = tuple
-    on_state_loss: Callable[[str], None] = lambda _: None
+    on_state_loss: Callable[[str], Awaitable[None]] | None = None
 
 
 class _Rest(NamedTuple):
@@ -355,7 +356,8 @@ class Worker:
                 sink=plan.name,
                 reason=str(error),
             )
-            self._hooks.on_state_loss(plan.name)
+            if self._hooks.on_state_loss is not None:
+                await self._hooks.on_state_loss(plan.name)
             return
         if known.position > given.position:
             self._ledger.pass_over(known.position)

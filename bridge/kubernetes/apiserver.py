@@ -16,11 +16,11 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
+import msgspec
 import orjson
 import trio
 
@@ -59,8 +59,7 @@ _SUCCESS: Final = range(200, 300)
 _Headers = Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A whole answer.
 
     Attributes:
@@ -72,7 +71,7 @@ class Response:
     status: int
     headers: _Headers
     body: bytes
-    describe: "_Describe" = field(repr=False)
+    describe: "_Describe"
 
     def error(self) -> ApiError:
         """Make this answer an error with a sentence."""
@@ -377,13 +376,15 @@ def _carried_by(transport: "httpx.AsyncBaseTransport") -> Carrier:
     return Foreign(transport)
 
 
-@dataclass(frozen=True)
-class _Describe:
-    """Makes the error of an answer to one request."""
+class _Describe(msgspec.Struct, frozen=True):
+    """Makes the error of an answer to one request; holds its credential, so no repr."""
 
     connection: Connection
     path: str
     sent: _Headers
+
+    def __repr__(self) -> str:
+        return f"<_Describe {self.path}>"
 
     def __call__(self, status: int, headers: _Headers, body: bytes) -> ApiError:
         return api_error(self.connection, self.path, status, headers, body, self.sent)

@@ -7,11 +7,11 @@ A credential is asked for its headers before every request, so that rotation nee
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from bridge.kubernetes.failures import CredentialError
@@ -33,8 +33,7 @@ TOKEN_FILE_SECONDS: Final = 60.0
 _JWT_PARTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Secret:
+class Secret(msgspec.Struct, frozen=True):
     """A text that no log, error or repr shows; `reveal` is the only way to it."""
 
     _value: str
@@ -49,8 +48,7 @@ class Secret:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True)
-class ClientCertificate:
+class ClientCertificate(msgspec.Struct, frozen=True):
     """A client certificate and its private key, each as a PEM file or as PEM text."""
 
     certificate: Path | str

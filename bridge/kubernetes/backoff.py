@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
 __all__ = ["LONGEST_RETRY_AFTER", "Backoff", "Random", "retry_after", "slow_backoff"]
@@ -91,6 +90,10 @@ def retry_after(headers: Mapping[str, str], details: float | None) -> float | No
 
 
 def _date(text: str) -> datetime | None:
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - a start must not pay for what is rare
+
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -1,7 +1,8 @@
 """How one cluster is reached, as values: address, identity, trust, proxy. No I/O here."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from bridge.kubernetes.auth import Anonymous, ClientCertificate, Credentials
 from bridge.kubernetes.proxies import Proxy
@@ -9,8 +10,7 @@ from bridge.kubernetes.proxies import Proxy
 __all__ = ["Connection", "Tls"]
 
 
-@dataclass(frozen=True)
-class Tls:
+class Tls(msgspec.Struct, frozen=True):
     """What the server must prove, and what we prove with.
 
     Files stay paths, so that they are read again when somebody rotates them ([K5], [K6]).
@@ -28,8 +28,7 @@ class Tls:
     insecure: bool = False
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(msgspec.Struct, frozen=True):
     """Everything needed to talk to one API server. Its repr is safe to log.
 
     Attributes:
@@ -41,8 +40,8 @@ class Connection:
     """
 
     server: str
-    credentials: Credentials = field(default_factory=Anonymous)
-    tls: Tls = field(default_factory=Tls)
+    credentials: Credentials = msgspec.field(default_factory=Anonymous)
+    tls: Tls = msgspec.field(default_factory=Tls)
     proxy: Proxy | None = None
     impersonation: tuple[tuple[str, str], ...] = ()
     namespace: str = "default"

@@ -5,7 +5,6 @@ proxy, HTML, nothing; that never breaks this path [G17].
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -163,6 +162,8 @@ def _classify(code: int, reason: str, message: str, causes: tuple[str, ...]) -> 
 
 
 def _named(status: int) -> str:
+    from http import HTTPStatus  # noqa: PLC0415 - a start must not pay for what is rare
+
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -9,10 +9,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import orjson
 import trio
 
@@ -31,8 +31,7 @@ REFRESH_SECONDS: Final = 10.0
 """Renewals forced by a 401 are at least this far apart, however many watches were refused at once."""
 
 
-@dataclass(frozen=True)
-class ExecSpec:
+class ExecSpec(msgspec.Struct, frozen=True):
     """One `exec` entry of a kubeconfig user.
 
     Attributes:
@@ -51,8 +50,7 @@ class ExecSpec:
     where: str = ""
 
 
-@dataclass(frozen=True)
-class _Issued:
+class _Issued(msgspec.Struct, frozen=True):
     token: Secret | None
     certificate: ClientCertificate | None
     expires: datetime | None

@@ -5,12 +5,12 @@ relative paths are relative to the file they stand in, and no value is ever show
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+import msgspec
 import yaml
 
 try:
@@ -41,8 +41,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-@dataclass
-class Kubeconfig:
+class Kubeconfig(msgspec.Struct):
     """Merged kubeconfig files.
 
     Attributes:
@@ -51,11 +50,11 @@ class Kubeconfig:
         files: what was read, for sentences.
     """
 
-    clusters: dict[str, Section] = field(default_factory=dict)
-    users: dict[str, Section] = field(default_factory=dict)
-    contexts: dict[str, Section] = field(default_factory=dict)
+    clusters: dict[str, Section] = msgspec.field(default_factory=dict)
+    users: dict[str, Section] = msgspec.field(default_factory=dict)
+    contexts: dict[str, Section] = msgspec.field(default_factory=dict)
     current_context: str = ""
-    files: list[Path] = field(default_factory=list)
+    files: list[Path] = msgspec.field(default_factory=list)
 
     def connection(self, context: str | None, environ: Mapping[str, str]) -> Connection:
         """Make the connection of a context (default: the current one).

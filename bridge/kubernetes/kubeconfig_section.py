@@ -6,17 +6,17 @@ No error here quotes a value.
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from bridge.errors import UsageError
 
 __all__ = ["Section"]
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """One cluster, user or context.
 
     Attributes:

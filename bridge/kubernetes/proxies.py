@@ -7,9 +7,10 @@ The rules are those of Go's golang.org/x/net/http/httpproxy.
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from bridge.errors import UsageError
 from bridge.kubernetes.auth import Secret
@@ -19,8 +20,7 @@ __all__ = ["Proxy", "environment_proxy", "parse_proxy"]
 _PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
-@dataclass(frozen=True)
-class Proxy:
+class Proxy(msgspec.Struct, frozen=True):
     """One proxy; the address never holds its user name and password.
 
     Attributes:

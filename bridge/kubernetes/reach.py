@@ -6,9 +6,10 @@ depends on the command, because a service in a pod and a person in a shell expec
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NoReturn
+
+import msgspec
 
 from bridge.errors import UsageError
 from bridge.kubernetes.auth import Anonymous, TokenFile
@@ -48,7 +49,9 @@ def adhoc_connection(
         connection = _plain(server, place.environ)
     else:
         found = place.named(kubeconfig, context) or place.kubeconfig(None) or place.pod() or place.nothing()
-        connection = replace(found, server=parse_server(server, "--server")[0]) if server else found
+        connection = (
+            msgspec.structs.replace(found, server=parse_server(server, "--server")[0]) if server else found
+        )
     return _insecure(connection) if insecure else connection
 
 
@@ -67,8 +70,7 @@ def service_connection(
     return place.named(kubeconfig, context) or place.pod() or place.kubeconfig(None) or place.nothing()
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """Where we run, and what it offers."""
 
     environ: Mapping[str, str]
@@ -113,11 +115,11 @@ def _plain(server: str, environ: Mapping[str, str]) -> Connection:
 
 
 def _insecure(connection: Connection) -> Connection:
-    tls = replace(connection.tls, authority=None, insecure=True)
+    tls = msgspec.structs.replace(connection.tls, authority=None, insecure=True)
     warning = (
         f"the certificate of {connection.server} is not looked at, as you asked: anybody could pose as it"
     )
-    return replace(connection, tls=tls, warnings=(*connection.warnings, warning))
+    return msgspec.structs.replace(connection, tls=tls, warnings=(*connection.warnings, warning))
 
 
 def _default_paths(environ: Mapping[str, str]) -> list[Path]:

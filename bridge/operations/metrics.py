@@ -5,10 +5,11 @@ sets; what is not (reasons) is cut to a bound. Names follow https://prometheus.i
 Import this only where it is served: prometheus_client costs start-up time.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -21,41 +22,15 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from bridge.operations.families import add, counter, gauge, labelled
+from bridge.operations.projection import Projection
+from bridge.operations.sinkmetrics import LagSource, SinkSource, of_sinks
 from bridge.operations.stats import StreamStats
 
-__all__ = ["PHASES", "SINK_STATES", "LogSource", "Metrics", "SinkSource"]
+__all__ = ["PHASES", "LogSource", "Metrics"]
 
 PHASES: Final = ("starting", "connecting", "listing", "live", "backoff", "forbidden", "absent", "refused")
 """What a watch can be doing: "starting", and then each of `bridge.kubernetes.observer.Phase`."""
-SINK_STATES: Final = ("starting", "delivering", "retrying", "halted", "stopped")
-"""Each of `bridge.delivery.stats.SinkState`."""
-_MOST_VALUES: Final = 32
-"""Values of one label that is not a closed set; the rest are added up as "other"."""
-
-
-class SinkSource(Protocol):
-    """What is read of a sink; `bridge.delivery.stats.SinkStats` has it."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - they are explained there
-    @property
-    def state(self) -> str: ...  # noqa: D102
-    @property
-    def position(self) -> int: ...  # noqa: D102
-    @property
-    def records(self) -> int: ...  # noqa: D102
-    @property
-    def bytes(self) -> int: ...  # noqa: D102
-    @property
-    def batches(self) -> int: ...  # noqa: D102
-    @property
-    def filtered(self) -> int: ...  # noqa: D102
-    @property
-    def rejected(self) -> int: ...  # noqa: D102
-    @property
-    def retries(self) -> Mapping[str, int]: ...  # noqa: D102
-    @property
-    def delivery_seconds(self) -> float: ...  # noqa: D102
 
 
 class LogSource(Protocol):
@@ -85,6 +60,8 @@ class LogSource(Protocol):
     def heartbeat_age(self) -> float: ...  # noqa: D102
     @property
     def full(self) -> str: ...  # noqa: D102
+    @property
+    def limit_bytes(self) -> int: ...  # noqa: D102
 
 
 class Metrics:
@@ -97,6 +74,8 @@ class Metrics:
         streams: Callable[[], Iterable[StreamStats]],
         sinks: Callable[[], Iterable[SinkSource]],
         log: Callable[[], LogSource],
+        lag: Callable[[int], LagSource],
+        letters: Callable[[], Mapping[str, int]],
     ) -> None:
         """The callables are asked at each scrape.
 
@@ -105,9 +84,11 @@ class Metrics:
             streams: counters of each stream.
             sinks: counters of each sink.
             log: how the log is.
+            lag: what the log keeps behind a position.
+            letters: dead letters kept, by sink.
         """
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(version, streams, sinks, log))
+        self._registry.register(_Collector(version, streams, sinks, log, lag, letters))
         ProcessCollector(registry=self._registry)
 
     def render(self, accept: str = "") -> tuple[str, bytes]:
@@ -127,11 +108,16 @@ class _Collector(Collector):
         streams: Callable[[], Iterable[StreamStats]],
         sinks: Callable[[], Iterable[SinkSource]],
         log: Callable[[], LogSource],
+        lag: Callable[[int], LagSource],
+        letters: Callable[[], Mapping[str, int]],
     ) -> None:
         self._version = version
         self._streams = streams
         self._sinks = sinks
         self._log = log
+        self._lag = lag
+        self._letters = letters
+        self._projection = Projection()
 
     def collect(self) -> Iterator[Metric]:
         build = InfoMetricFamily("kube_bridge_build", "Which bridge this is.")
@@ -140,40 +126,46 @@ class _Collector(Collector):
         log = self._log()
         yield from _of_streams(list(self._streams()))
         yield from _of_log(log)
-        yield from _of_sinks(list(self._sinks()), log.end)
+        self._projection.see(time.monotonic(), log.kept_bytes)
+        yield GaugeMetricFamily(
+            "kube_bridge_log_seconds_to_limit",
+            "Until state.maxBytes is reached, if the log grows as in the last ten minutes.",
+            value=self._projection.seconds_until(log.limit_bytes) if log.limit_bytes else math.inf,
+        )
+        yield from of_sinks(list(self._sinks()), self._lag, self._letters())
 
 
 def _of_streams(streams: list[StreamStats]) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "stream_events", "Objects received, live and in listings.", {s.name: s.events for s in streams}
     )
-    changes = _labelled(CounterMetricFamily, "stream_changes", "Changes after reconciliation.", "type")
-    held = _labelled(
+    changes = labelled(CounterMetricFamily, "stream_changes", "Changes after reconciliation.", "type")
+    held = labelled(
         CounterMetricFamily, "stream_suppressed_events", "Events that told nothing new.", "reason"
     )
-    listings = _labelled(CounterMetricFamily, "stream_listings", "Complete listings begun.", "cause")
-    watches = _labelled(GaugeMetricFamily, "stream_watches", "Watches by what they are doing.", "phase")
+    listings = labelled(CounterMetricFamily, "stream_listings", "Complete listings begun.", "cause")
+    watches = labelled(GaugeMetricFamily, "stream_watches", "Watches by what they are doing.", "phase")
     for stream in streams:
         tally = stream.tally()
-        _add(changes, stream.name, stream.changes)
-        _add(held, stream.name, {word: getattr(tally, word) for word in ("replayed", "stale", "absorbed")})
-        _add(listings, stream.name, stream.listings)
+        add(changes, stream.name, stream.changes)
+        add(held, stream.name, {word: getattr(tally, word) for word in ("replayed", "stale", "absorbed")})
+        add(listings, stream.name, stream.listings)
         now = [watch.phase for watch in stream.watches.values()]
-        _add(watches, stream.name, {phase: now.count(phase) for phase in PHASES})
+        add(watches, stream.name, {phase: now.count(phase) for phase in PHASES})
     yield from (changes, held, listings, watches)
-    yield _counter(
+    yield counter(
         "stream_inferred_deletions",
         "Deletions that no watch told and a relist found.",
         {s.name: s.tally().synthetic for s in streams},
     )
-    yield _counter(
+    yield counter(
         "stream_poison_records", "Lines that could not be understood.", {s.name: s.poison for s in streams}
     )
-    yield _counter(
+    yield counter(
         "stream_restarts", "Watches restarted after a failure.", {s.name: s.restarts for s in streams}
     )
     started = time.time() - time.monotonic()
-    yield _gauge(
+    yield gauge(
         "stream_last_progress_timestamp_seconds",
         "When something last arrived, a bookmark too.",
         {s.name: started + s.progressed for s in streams},
@@ -203,65 +195,3 @@ def _of_log(log: LogSource) -> Iterator[Metric]:
         count_value=log.commits,
         sum_value=log.commit_seconds,
     )
-
-
-def _of_sinks(sinks: list[SinkSource], end: int) -> Iterator[Metric]:
-    counters: dict[str, tuple[str, Callable[[SinkSource], int]]] = {
-        "sink_records": ("Records that the destination owns.", lambda sink: sink.records),
-        "sink_bytes": ("Rendered bytes of those.", lambda sink: sink.bytes),
-        "sink_filtered_records": ("Records that this sink does not want.", lambda sink: sink.filtered),
-        "sink_rejected_records": ("Records that were refused for good.", lambda sink: sink.rejected),
-    }
-    for name, (text, read) in counters.items():
-        yield _counter(name, text, {sink.name: read(sink) for sink in sinks}, label="sink")
-    tries = _labelled(
-        CounterMetricFamily, "sink_failed_tries", "Deliveries tried in vain.", "reason", owner="sink"
-    )
-    states = _labelled(GaugeMetricFamily, "sink_state", "1 for what it is doing.", "state", owner="sink")
-    seconds = SummaryMetricFamily(
-        "kube_bridge_sink_delivery_seconds", "Time spent in deliveries that succeeded.", labels=["sink"]
-    )
-    for sink in sinks:
-        _add(tries, sink.name, sink.retries)
-        _add(states, sink.name, {state: int(sink.state == state) for state in SINK_STATES})
-        seconds.add_metric([sink.name], count_value=sink.batches, sum_value=sink.delivery_seconds)
-    yield from (tries, states, seconds)
-    positions = {sink.name: sink.position for sink in sinks}
-    yield _gauge("sink_position", "The contiguous acknowledged position.", positions, label="sink")
-    yield _gauge(
-        "sink_lag_positions",
-        "From there to the end of the log.",
-        {name: max(end - position, 0) for name, position in positions.items()},
-        label="sink",
-    )
-
-
-def _counter(name: str, text: str, values: Mapping[str, int], label: str = "stream") -> Metric:
-    family = CounterMetricFamily(f"kube_bridge_{name}", text, labels=[label])
-    for owner, value in values.items():
-        family.add_metric([owner], value)
-    return family
-
-
-def _gauge(name: str, text: str, values: Mapping[str, float], label: str = "stream") -> Metric:
-    family = GaugeMetricFamily(f"kube_bridge_{name}", text, labels=[label])
-    for owner, value in values.items():
-        family.add_metric([owner], value)
-    return family
-
-
-_Family = CounterMetricFamily | GaugeMetricFamily
-_F = TypeVar("_F", CounterMetricFamily, GaugeMetricFamily)
-
-
-def _labelled(kind: type[_F], name: str, text: str, label: str, owner: str = "stream") -> _F:
-    return kind(f"kube_bridge_{name}", text, labels=[owner, label])
-
-
-def _add(family: _Family, owner: str, values: Mapping[str, float]) -> None:
-    """Add a value each, at most `_MOST_VALUES`; the first ones stay, so that no counter goes back."""
-    items = list(values.items())
-    for word, value in items[:_MOST_VALUES]:
-        family.add_metric([owner, word], value)
-    if len(items) > _MOST_VALUES:
-        family.add_metric([owner, "other"], sum(value for _, value in items[_MOST_VALUES:]))

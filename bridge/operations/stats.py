@@ -3,7 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from bridge.changes.change import Change
 from bridge.changes.reconcile import Tally
@@ -11,8 +12,7 @@ from bridge.changes.reconcile import Tally
 __all__ = ["StreamStats", "WatchStatus"]
 
 
-@dataclass(slots=True)
-class WatchStatus:
+class WatchStatus(msgspec.Struct):
     """What one watch of a stream does now.
 
     Attributes:
@@ -24,12 +24,11 @@ class WatchStatus:
 
     phase: str = "starting"
     reason: str = ""
-    since: float = field(default_factory=time.monotonic)
+    since: float = msgspec.field(default_factory=time.monotonic)
     synced: bool = False
 
 
-@dataclass(slots=True)
-class StreamStats:
+class StreamStats(msgspec.Struct):
     """Counters of one stream since this process started.
 
     Attributes:
@@ -46,13 +45,13 @@ class StreamStats:
 
     name: str
     events: int = 0
-    changes: Counter[str] = field(default_factory=Counter)
-    listings: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = msgspec.field(default_factory=Counter)
+    listings: Counter[str] = msgspec.field(default_factory=Counter)
     poison: int = 0
     restarts: int = 0
-    progressed: float = field(default_factory=time.monotonic)
-    watches: dict[str, WatchStatus] = field(default_factory=dict)
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    progressed: float = msgspec.field(default_factory=time.monotonic)
+    watches: dict[str, WatchStatus] = msgspec.field(default_factory=dict)
+    tallies: dict[str, Tally] = msgspec.field(default_factory=dict)
 
     def progress(self, events: int) -> None:
         """Something arrived: `events` objects, or none with a bookmark."""

@@ -11,11 +11,11 @@ import signal
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from bridge.changes.change import StreamInfo
@@ -35,7 +35,6 @@ from bridge.operations.stats import StreamStats
 from bridge.runtime.health import TROUBLE
 from bridge.runtime.stream import Cluster, StreamPlan, run_stream
 from bridge.store.memory import MemoryLog
-from bridge.terminal import View
 
 __all__ = ["Target", "WatchOptions", "demo", "watch"]
 
@@ -51,8 +50,7 @@ _QUIET_SECONDS: Final = 1.0
 """How long nothing may be shown before standard error says what is going on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Which cluster: `server` alone means a plain address such as a `kubectl proxy`."""
 
     kubeconfig: Path | None = None
@@ -61,8 +59,7 @@ class Target:
     insecure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
+class WatchOptions(msgspec.Struct, frozen=True):
     """What to watch, as the command line says it; `output` is json, kubernetes or pretty."""
 
     resources: str
@@ -266,6 +263,8 @@ class _Pretty:
         self._log = records
         self._position = start
         self._moved = trio.lowlevel.ParkingLot()
+        from bridge.terminal import View  # noqa: PLC0415 - a pipe does not pay for the view of a person
+
         self._view = View(
             lambda: shutil.get_terminal_size(_NO_TERMINAL).columns,
             color=wants_color(sys.stdout),

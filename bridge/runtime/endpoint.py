@@ -31,6 +31,8 @@ class Endpoint:
             streams=health.streams.values,
             sinks=lambda: outlets.stats,
             log=records.stats,
+            lag=records.lag,
+            letters=records.letter_counts,
         )
         self._pages = pages(livez=health.livez, readyz=health.readyz, metrics=metrics.render)
 

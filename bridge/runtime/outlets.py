@@ -6,16 +6,15 @@ from typing import TypeAlias
 
 import trio
 
-from bridge.changes.change import Cause
-from bridge.changes.envelope import Bridge, Format
+from bridge.changes.change import Cause, StreamInfo
+from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
-from bridge.delivery.handout import Selection
-from bridge.delivery.pacing import Retry
 from bridge.delivery.sink import Reopened, Resume
 from bridge.delivery.stats import SinkStats
-from bridge.delivery.worker import Hooks, Plan, Worker
+from bridge.delivery.worker import Hooks, Worker
 from bridge.errors import UsageError
 from bridge.logs import log
+from bridge.runtime.sinkplans import SinkPlans
 from bridge.store.contract import Log
 
 __all__ = ["Outlets", "Owe"]
@@ -44,6 +43,7 @@ class Outlets:
         self._owe = owe
         self._workers: dict[str, Worker] = {}
         self._released: set[str] = set()
+        self._streams: dict[str, StreamInfo] = {}
 
     @property
     def stats(self) -> list[SinkStats]:
@@ -55,29 +55,26 @@ class Outlets:
         """Those of the sinks that hold back the log, by name."""
         return {name: worker for name, worker in self._workers.items() if name not in self._released}
 
+    def learn(self, stream: StreamInfo) -> None:
+        """The API server has told what a configured stream is; sinks that are opened later know it."""
+        self._streams[stream.name] = stream
+
     async def open(self, bridge: Bridge, nursery: trio.Nursery) -> None:
         """Attach each sink to the log and start its worker; from then on it holds back trimming.
 
         Raises:
             StateError: a cursor is not from this log.
         """
-        types = {stream.name: stream.types for stream in self._config.streams}
+        plans = SinkPlans(self._config)
         identity = self._log.identity
         for sink in self._config.sinks:
-            position = await self._attach(sink)
-            plan = Plan(
-                sink.name,
-                bridge,
-                Selection(sink.streams, sink.types, types),
-                Format(sink.format),
-                Retry(sink.retry.initial, sink.retry.max, sink.retry.max_retry_after),
-                resync_on_state_loss=sink.on_state_loss == "resync",
-            )
-            resume = Resume(identity.log_id, identity.incarnation, position)
+            resume = Resume(identity.log_id, identity.incarnation, await self._attach(sink))
             hooks = Hooks(
                 letters=self._log if sink.on_reject == "deadLetter" else None,
+                streams=lambda: list(self._streams.values()),
                 on_state_loss=self._lost_state,
             )
+            plan = plans.plan(sink, bridge)
             self._workers[sink.name] = Worker(plan, sink.options, self._log, resume, hooks=hooks)
         await self._log.detach_sinks(list(self._sinks))
         self.bridge = bridge

@@ -16,6 +16,7 @@ from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.reach import service_connection
 from bridge.runtime.plans import info_of, resource_of
+from bridge.runtime.volume import short_lived
 
 __all__ = ["check"]
 
@@ -59,6 +60,9 @@ async def check(config: Config) -> int:
         print(f"sink {sink.name}: {sink.type}, at least once; done means: {owned}")  # noqa: T201
         sys.stdout.flush()  # the destination may take its time
         problems += [f"sink {sink.name}: {wrong}" for wrong in await _sink_problems(sink, config, uid, infos)]
+    warning = _state_warning(config)
+    if warning:
+        print(f"warning: {warning}")  # noqa: T201
     if problems:
         raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
     print("ok")  # noqa: T201
@@ -93,3 +97,16 @@ def _state_problems(config: Config) -> Iterator[str]:
         existing = existing.parent
     if not os.access(existing, os.W_OK):
         yield f"state.path {path} cannot be written: make {existing} writable for this user"
+
+
+def _state_warning(config: Config) -> str:
+    """A state that ends with the pod breaks one promise without a sign of it; "" when it may stay."""
+    if config.state is None:
+        return ""
+    place = short_lived(config.state.path)
+    if not place:
+        return ""
+    return (
+        f"state.path {config.state.path} is on {place}, which does not outlive the pod or the machine: "
+        "with the inventory each deletion meanwhile is lost; mount a PersistentVolumeClaim there"
+    )

@@ -209,6 +209,7 @@ class _Service:
                 await trio.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
                 tries += 1
         self._incidents.end(stream.name, "found", stream=stream.name)
+        self._outlets.learn(plan.info)
         await run_stream(plan, cluster, self._health.stats(stream.name))
 
     async def _until_reached(self, what: str, call: Callable[[], Awaitable[_T]]) -> _T:

@@ -5,16 +5,17 @@ it never touches a sibling. Broken invariants and a log that cannot commit end t
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
-from bridge.changes.change import Cause, Event, StreamInfo
-from bridge.changes.reconcile import Reconciler
+from bridge.changes.change import Cause, Change, Event, StreamInfo
+from bridge.changes.reconcile import Inventory, Reconciler
 from bridge.errors import InvariantError, StateError
 from bridge.kubernetes.apiserver import ApiServer
 from bridge.kubernetes.catalog import Resource
@@ -28,7 +29,7 @@ from bridge.operations.stats import StreamStats
 from bridge.runtime.confirm import Confirmer
 from bridge.runtime.intake import WatchObserver
 from bridge.runtime.snapshots import SnapshotDesk
-from bridge.store.contract import Log
+from bridge.store.contract import Log, WatchState
 from bridge.store.failures import LogError
 
 __all__ = ["Cluster", "Notice", "StreamPlan", "restartable", "run_stream"]
@@ -36,6 +37,8 @@ __all__ = ["Cluster", "Notice", "StreamPlan", "restartable", "run_stream"]
 _FATAL: Final = (InvariantError, StateError, LogError)
 _RESTART_FIRST: Final = 1.0
 _RESTART_MAX: Final = 60.0
+_FORGOTTEN_AT_ONCE: Final = 1024
+"""Inventory entries that one piece of work removes, while what live watches append waits behind it."""
 _HEALTHY_SECONDS: Final = 120.0
 """A watch that ran this long starts again with the first delay."""
 
@@ -47,8 +50,7 @@ class Notice(Protocol):
         """`reason` is one sentence, "" when all is well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(msgspec.Struct, frozen=True):
     """What all streams of one bridge share.
 
     Attributes:
@@ -70,8 +72,7 @@ class Cluster:
     desk: SnapshotDesk | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPlan:
+class StreamPlan(msgspec.Struct, frozen=True):
     """A configured stream, resolved against what the server offers.
 
     Attributes:
@@ -104,8 +105,41 @@ async def run_stream(plan: StreamPlan, cluster: Cluster, stats: StreamStats) -> 
     # What the inventory holds was gathered under another scope: nothing may be called deleted for that.
     moved = any(state.fingerprint not in ("", current.get(scope)) for scope, state in known.items())
     async with trio.open_nursery() as nursery:
+        for left in _left(known, current):
+            nursery.start_soon(_forget, plan, left, cluster.log)
         for scope in plan.scopes:
             nursery.start_soon(partial(_keep_running, plan, scope, cluster, stats, moved=moved))
+
+
+def _left(known: Mapping[str, WatchState], current: Collection[str]) -> list[str]:
+    """Namespaces that had a watch of their own, whose objects no watch looks at any more."""
+    if "" in current:
+        return []
+    return [scope for scope, state in known.items() if scope and scope not in current and state.fingerprint]
+
+
+async def _forget(plan: StreamPlan, namespace: str, log: Log) -> None:
+    """Drop what is known of a namespace, without a record: its objects are not deleted, only not asked for.
+
+    The fingerprint goes last: a crash on the way leaves something to forget at the next start, and after it
+    the namespace is as new.
+    """
+    prefix = f"{namespace}/".encode()
+    some: list[bytes] = []
+
+    def forget(inventory: Inventory) -> Sequence[Change]:
+        entries = inventory.scan(prefix, prefix + b"\xff")  # which no UTF-8 contains
+        some[:] = [key for key, _ in islice(entries, _FORGOTTEN_AT_ONCE)]
+        for key in some:
+            inventory.remove(key)
+        return ()
+
+    while True:
+        await log.append(plan.info, namespace, forget, size=_FORGOTTEN_AT_ONCE << 6)
+        await log.flush()
+        if not some:
+            break
+    await log.append(plan.info, namespace, lambda _: (), size=64, fingerprint="")
 
 
 async def _keep_running(

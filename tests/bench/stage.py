@@ -49,13 +49,18 @@ class Stage:
         authority.cert_pem.write_to_path(str(self.authority))
         certificate = authority.issue_cert("127.0.0.1")
         certificate.private_key_and_cert_chain_pem.write_to_path(str(self.certificate))
-        # A proxy or a kubeconfig of this machine must not take part.
+        # A proxy, a kubeconfig or a setting of Python of this machine must not take part.
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.lower().endswith("_proxy") and name != "KUBECONFIG"
+            if not name.lower().endswith("_proxy") and not name.startswith(("KUBECONFIG", "PYTHON"))
         }
-        self.environment = kept | {"HOME": str(self.folder), "NO_PROXY": "127.0.0.1"}
+        self.environment = kept | {
+            "HOME": str(self.folder),
+            "NO_PROXY": "127.0.0.1",
+            # As after an installation: every start finds its modules compiled, wherever that is allowed.
+            "PYTHONPYCACHEPREFIX": str(self.folder / "compiled"),
+        }
 
     @property
     def authority(self) -> Path:

@@ -1,5 +1,6 @@
 """Sinks that exist for their options only: what an installed package would offer under an entry point."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bridge.config.sinks import GROUP
 from bridge.secret import Secret
-from bridge.settings import Range, Seconds, Size, about
+from bridge.settings import Items, Range, Seconds, Size, about
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,11 @@ class Everything:
     attempts: Annotated[int, Range(minimum=1, maximum=9)] = field(default=3, metadata=about("Tries."))
     ratio: float = field(default=0.5, metadata=about("A share."))
     method: Literal["POST", "PUT"] = field(default="POST", metadata=about("How."))
-    headers: tuple[str, ...] = field(default=(), metadata=about("More."))
+    words: tuple[str, ...] = field(default=(), metadata=about("More."))
+    keys: Annotated[tuple[Secret, ...], Items(1, "write at least one key", or_one=True)] = field(
+        default=(), metadata=about("Who we are, twice.")
+    )
+    headers: Mapping[str, Secret] = field(default_factory=dict, metadata=about("What goes with it."))
 
     def __post_init__(self) -> None:
         if self.ratio == 0 and self.attempts > 1:

@@ -25,9 +25,10 @@ def _properties(value: Any, schema: dict[str, Any]) -> bool:
     known = schema.get("properties", {})
     if not isinstance(value, dict):
         return True
-    if schema.get("additionalProperties", True) is False and not value.keys() <= known.keys():
+    others = schema.get("additionalProperties", {})
+    if others is False and not value.keys() <= known.keys():
         return False
-    return all(accepts(known[key], item) for key, item in value.items() if key in known)
+    return all(accepts(known.get(key, others or {}), item) for key, item in value.items())
 
 
 def _has(value: Any, keys: list[str]) -> bool:
@@ -54,6 +55,7 @@ _KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any]], bool]] = {
     "required": lambda value, wanted, _: _has(value, wanted),
     "dependentRequired": lambda value, wanted, _: _depends(value, wanted),
     "not": lambda value, wanted, _: not accepts(wanted, value),
+    "anyOf": lambda value, wanted, _: any(accepts(each, value) for each in wanted),
     "oneOf": lambda value, wanted, _: sum(accepts(each, value) for each in wanted) == 1,
     # JSON tells 1 and true apart.
     "enum": lambda value, wanted, _: (type(value), value) in [(type(each), each) for each in wanted],

@@ -120,7 +120,12 @@ def test_every_key_of_the_schema_is_tried() -> None:
 
     def keys(part: dict[str, Any]) -> set[str]:
         own = part.get("properties", {})
-        below = [*own.values(), *part.get("oneOf", []), *([part["items"]] if "items" in part else [])]
+        below = [
+            *own.values(),
+            *part.get("oneOf", []),
+            *part.get("anyOf", []),
+            *([part["items"]] if "items" in part else []),
+        ]
         return set(own).union(*map(keys, below))
 
     assert keys(schema()) <= set(KEYS)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -76,7 +77,9 @@ sinks:
     attempts: 5
     ratio: 1e-2
     method: PUT
-    headers: [a, b]
+    words: [a, b]
+    keys: {env: KEY}
+    headers: {a: 1, b: {env: B}}
 rateLimits: [{name: alerts, bytesPerSecond: 2Mi}]
 http: {listen: "[::1]:8080"}
 """
@@ -130,7 +133,9 @@ def test_every_key_arrives_in_its_field() -> None:
                     attempts=5,
                     ratio=0.01,
                     method="PUT",
-                    headers=("a", "b"),
+                    words=("a", "b"),
+                    keys=(Secret(env="KEY"),),
+                    headers=MappingProxyType({"a": Secret(value=b"1"), "b": Secret(env="B")}),
                 ),
             ),
         ),

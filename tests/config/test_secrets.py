@@ -130,3 +130,48 @@ def test_a_value_that_yaml_does_not_take_for_text_is_refused_without_showing_it(
     [told] = problems(redaction(literal))
     assert "quote the secret" in told
     assert literal not in told
+
+
+def everything(*keys: str) -> str:
+    return text(sinks=f"sinks: [{{name: out, type: everything, url: x, {', '.join(keys)}}}]")
+
+
+def test_a_table_takes_texts_numbers_and_secrets_in_the_order_of_its_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOOK", SENTINEL)
+    source = everything("headers: {z: {env: HOOK}, linger.ms: 5, a: true, ratio: 1.50, b: text}")
+    headers = loads(source, "c.yaml").sinks[0].options.headers
+    assert {name: secret.read() for name, secret in headers.items()} == {
+        "a": b"true",
+        "b": b"text",
+        "linger.ms": b"5",
+        "ratio": b"1.50",
+        "z": SENTINEL.encode(),
+    }
+    assert list(headers) == sorted(headers)
+    assert "text" not in repr(headers)
+
+
+def test_what_is_wrong_in_a_table_is_told_at_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOOK", raising=False)
+    assert problems(everything("headers: {a: [b], c: {env: 1}}")) == [
+        "4: sinks[0].headers.a: is a list; write a secret: its value, {file: PATH} or {env: NAME}",
+        '4: sinks[0].headers.c.env: `1` is a number in YAML, not text; quote it: "1"',
+    ]
+    [told] = problems(everything("headers: [a]"))
+    assert told.startswith("4: sinks[0].headers: is not a mapping; write a mapping of names to values, ")
+    assert problems(everything("headers: {a: {env: HOOK}}"), check_files=True) == [
+        "4: sinks[0].headers: the environment variable 'HOOK' is not set; set it to the secret"
+    ]
+
+
+def test_one_item_may_stand_without_its_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOOK", raising=False)
+    one, two = (loads(everything(keys), "c.yaml").sinks[0].options for keys in ("keys: a", "keys: [a, b]"))
+    assert [secret.read() for secret in one.keys] == [b"a"]
+    assert [secret.read() for secret in two.keys] == [b"a", b"b"]
+    assert problems(everything("keys: []")) == ["4: sinks[0].keys: is an empty list; write at least one key"]
+    assert problems(everything("keys: [a, {env: HOOK}]"), check_files=True) == [
+        "4: sinks[0].keys: the environment variable 'HOOK' is not set; set it to the secret"
+    ]

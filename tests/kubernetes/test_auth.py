@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trustme
@@ -171,7 +172,7 @@ async def test_a_plugin_gets_its_arguments_environment_and_cluster(plugin: Plugi
     subject = plugin(
         body, api_version=version, cluster={"server": "https://c"}, env=(("EXTRA", Secret("e")),)
     )
-    subject._spec = ExecSpec(**{**subject._spec.__dict__, "args": (*subject._spec.args, "--arg")})
+    subject._spec = msgspec.structs.replace(subject._spec, args=(*subject._spec.args, "--arg"))
     headers = await subject.headers()
     assert headers == {"authorization": f"Bearer {version}|ExecCredential|https://c|False|e|--arg|True"}
 

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from bridge.errors import BridgeError
+from bridge.kubernetes import transport
 from bridge.kubernetes.apiserver import ApiServer
 from bridge.kubernetes.auth import Basic, ClientCertificate, Credentials, Secret, StaticToken
 from bridge.kubernetes.connection import Connection, Tls
@@ -61,6 +62,10 @@ def echo(status: int, content_type: str = "text/plain") -> Handler:
         )
 
     return handler
+
+
+async def refuse(_: Request, stream: trio.abc.Stream) -> None:
+    await stream.send_all(reply(403, b"{}"))
 
 
 async def cut(_: Request, stream: trio.abc.Stream) -> bool:
@@ -132,6 +137,14 @@ async def test_no_error_path_shows_a_credential(
     said += logged.getvalue() + "".join(capfd.readouterr())
     assert SENTINEL not in said
     assert ENCODED not in said
+
+
+async def test_neither_a_request_nor_its_answer_shows_the_credential_when_printed() -> None:
+    token = StaticToken(Secret(SENTINEL), "user u")
+    sent = transport.Request("GET", "http://x/", [(b"authorization", SENTINEL.encode())], None, 1.0)
+    async with serving(refuse) as peer, ApiServer(Connection(peer.url, token)) as api:
+        answer = await api.get("/x")
+    assert SENTINEL not in repr(sent) + repr(answer)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "https://127.0.0.1:1", "http://no-such.invalid"])

@@ -10,12 +10,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.changes.change import Type
 from bridge.changes.reconcile import Tally
+from bridge.delivery.breaker import BreakerState
+from bridge.delivery.sink import Delivery
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.kubernetes.observer import Phase
-from bridge.operations.metrics import PHASES, SINK_STATES, Metrics
+from bridge.operations.metrics import PHASES, Metrics
+from bridge.operations.projection import Projection
+from bridge.operations.sinkmetrics import BREAKER_STATES, SINK_STATES
 from bridge.operations.stats import StreamStats
-from bridge.store.contract import LogStats
-from tests.delivery.fakes import change
+from bridge.store.contract import Lag, LogStats
+from tests.delivery.fakes import change, records
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -36,7 +40,7 @@ def stream() -> StreamStats:
 
 def sink() -> SinkStats:
     stats = SinkStats("out", SinkState.RETRYING, position=90, filtered=4, rejected=1)
-    stats.delivered(10, 1000, 0.5)
+    stats.delivered(Delivery(10, records(*[b"x" * 100] * 10), 1000), 0.5, refused=1)
     stats.retries["unavailable"] = 6
     return stats
 
@@ -47,7 +51,14 @@ LOG = LogStats(
 
 
 def metrics(stream: StreamStats | None = None, *sinks: SinkStats) -> Metrics:
-    return Metrics("1.2.3", streams=lambda: [stream] if stream else [], sinks=lambda: sinks, log=lambda: LOG)
+    return Metrics(
+        "1.2.3",
+        streams=lambda: [stream] if stream else [],
+        sinks=lambda: sinks,
+        log=lambda: LOG,
+        lag=lambda position: Lag(LOG.end - position, 7 * (LOG.end - position), oldest=1_000_000),
+        letters=lambda: {"out": 3},
+    )
 
 
 def samples(text: bytes) -> dict[tuple[str, ...], float]:
@@ -87,7 +98,15 @@ def test_every_counter_is_told_under_its_name() -> None:
         ("kube_bridge_log_commit_seconds_sum",): 0.25,
         ("kube_bridge_log_committed_records_total",): 99,
         ("kube_bridge_log_full",): 1,
-        ("kube_bridge_sink_records_total", "out"): 10,
+        ("kube_bridge_sink_records_total", "out"): 9,
+        ("kube_bridge_sink_batches_total", "out"): 1,
+        ("kube_bridge_sink_dead_letters", "out"): 3,
+        ("kube_bridge_sink_breaker", "out", "closed"): 1,
+        ("kube_bridge_sink_breaker", "out", "open"): 0,
+        ("kube_bridge_sink_latency_seconds_bucket", "out", "7200.0"): 0,
+        ("kube_bridge_sink_latency_seconds_bucket", "out", "+Inf"): 10,
+        ("kube_bridge_sink_latency_seconds_count", "out"): 10,
+        ("kube_bridge_log_seconds_to_limit",): float("inf"),
         ("kube_bridge_sink_bytes_total", "out"): 1000,
         ("kube_bridge_sink_delivery_seconds_count", "out"): 1,
         ("kube_bridge_sink_delivery_seconds_sum", "out"): 0.5,
@@ -97,7 +116,8 @@ def test_every_counter_is_told_under_its_name() -> None:
         ("kube_bridge_sink_state", "out", "retrying"): 1,
         ("kube_bridge_sink_state", "out", "halted"): 0,
         ("kube_bridge_sink_position", "out"): 90,
-        ("kube_bridge_sink_lag_positions", "out"): 10,
+        ("kube_bridge_sink_lag_records", "out"): 10,
+        ("kube_bridge_sink_lag_bytes", "out"): 70,
     }
     assert {key: found[key] for key in expected} == expected
     assert next(key for key in found if key[0] == "kube_bridge_build_info")[1] == "1.2.3"
@@ -134,11 +154,11 @@ def test_names_help_and_types_follow_the_conventions() -> None:
             continue
         assert re.fullmatch(r"kube_bridge_(build|stream|log|sink)[a-z_]*", family.name)
         assert family.documentation.endswith("."), family.name
-        assert family.type in ("counter", "gauge", "summary"), family.name
+        assert family.type in ("counter", "gauge", "summary", "histogram"), family.name
         for sample in family.samples:
             assert (family.type == "counter") == sample.name.endswith("_total"), sample.name
             assert set(sample.labels) <= {
-                "stream", "sink", "type", "reason", "cause", "phase", "state", "version", "python",
+                "stream", "sink", "type", "reason", "cause", "phase", "state", "version", "python", "le",
             }  # fmt: skip
     if promtool := shutil.which("promtool"):
         checked = subprocess.run(
@@ -168,3 +188,22 @@ def test_a_name_with_odd_characters_is_escaped() -> None:
 def test_the_closed_sets_are_those_of_the_rooms() -> None:
     assert ["starting", *(phase.value for phase in Phase)] == list(PHASES)
     assert [state.value for state in SinkState] == list(SINK_STATES)
+    assert [state.value for state in BreakerState] == list(BREAKER_STATES)
+
+
+def test_the_age_of_the_oldest_record_behind_is_told() -> None:
+    found = samples(metrics(None, sink()).render()[1])
+    assert abs(found["kube_bridge_sink_lag_seconds", "out"] - (time.time() - 1)) < 5
+
+
+def test_the_time_to_the_limit_follows_the_growth_of_the_last_minutes() -> None:
+    projection = Projection(span=100)
+    assert projection.seconds_until(1000) == float("inf"), "nothing was seen"
+    projection.see(0, 500)
+    assert projection.seconds_until(1000) == float("inf"), "one size tells no growth"
+    projection.see(50, 400)
+    assert projection.seconds_until(1000) == float("inf"), "it shrinks"
+    projection.see(140, 580)
+    assert projection.seconds_until(1000) == 210, "180 in the 90 s since the oldest that is looked back to"
+    projection.see(141, 1000)
+    assert projection.seconds_until(1000) == 0

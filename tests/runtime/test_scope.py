@@ -73,3 +73,20 @@ async def test_a_namespace_that_joins_an_unchanged_selector_is_a_first_start(
     assert await told(simulator, log, Scope("a", "app=old"), Scope("b", "app=old")) == [
         ("RESYNC", "", "firstStart"), ("ADDED", "y", ""),
     ]  # fmt: skip
+
+
+async def test_a_namespace_that_leaves_is_forgotten_without_a_deletion_and_is_new_when_it_comes_back(
+    autojump_clock: MockClock,
+) -> None:
+    """What happened there meanwhile was not asked for."""
+    del autojump_clock
+    simulator, log = Simulator(), MemoryLog()
+    for namespace, name in (("a", "x"), ("b", "y"), ("b", "z"), ("ba", "w")):
+        simulator.cluster.create("configmaps", configmap(namespace, name, "old"))
+    scopes = [Scope(namespace, "app=old") for namespace in ("a", "b", "ba")]
+    await told(simulator, log, *scopes)
+    assert await told(simulator, log, scopes[0], scopes[2]) == []
+    inventory = log._inventories["cm"]
+    assert [key for key, _ in inventory.scan(b"", None)] == [b"a/x", b"ba/w"]
+    simulator.cluster.delete("configmaps", "y", "b")
+    assert await told(simulator, log, *scopes) == [("RESYNC", "", "firstStart"), ("ADDED", "z", "")]

@@ -1,10 +1,10 @@
 """One request and the head of its answer, as carriers take and give them: sockets, or a test's stand-in."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import httpcore
+import msgspec
 import socksio
 import trio
 
@@ -30,8 +30,7 @@ FAILURES: Final = (
 """Everything a request or a read can end with, but for cancellation."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A request, complete.
 
     Attributes:
@@ -43,10 +42,13 @@ class Request:
 
     method: str
     url: str
-    headers: list[tuple[bytes, bytes]] = field(repr=False)
+    headers: list[tuple[bytes, bytes]]
     body: bytes | None
     headers_timeout: float
     raw: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.url}>"
 
     @property
     def patience(self) -> float:
@@ -72,8 +74,7 @@ class Body(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """An answer whose headers are there.
 
     Attributes:

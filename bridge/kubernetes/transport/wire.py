@@ -9,10 +9,10 @@ import math
 import socket
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpcore
+import msgspec
 import trio
 
 from bridge.kubernetes.transport.secure import MOST_BYTES, Layer, SecureStream, socket_below
@@ -37,8 +37,7 @@ _LONGEST_HEAD: Final = 128 << 10
 """More than httpcore takes, so that it is the one to refuse it."""
 
 
-@dataclass(frozen=True)
-class TlsName:
+class TlsName(msgspec.Struct, frozen=True):
     """The name to expect of whoever is asked for TLS with this context, instead of the address."""
 
     context: ssl.SSLContext
