@@ -14,9 +14,10 @@ RESYNC end     snapshot: <id>, counts                  audience: the sink; fulfi
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import uuid4
+
+import msgspec
 
 from bridge.changes.change import Cause, Change, Event, Origin, StreamInfo, Type
 from bridge.changes.reconcile import Answer, Inventory, Known, object_key
@@ -145,8 +146,7 @@ class SnapshotDesk:
             listener(Cause.BACKLOG_FULL if full else Cause.REQUESTED)
 
 
-@dataclass(slots=True)
-class _Snapshot:
+class _Snapshot(msgspec.Struct):
     """One that is being written. All but the request is for the work on the log only."""
 
     request: SnapshotRequest
