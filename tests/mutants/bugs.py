@@ -3,10 +3,11 @@
 from tests.mutants.bug import Bug
 from tests.mutants.bugs_of_changes import BUGS as OF_CHANGES
 from tests.mutants.bugs_of_delivery import BUGS as OF_DELIVERY
+from tests.mutants.bugs_of_snapshots import BUGS as OF_SNAPSHOTS
 from tests.mutants.bugs_of_the_store import BUGS as OF_THE_STORE
 from tests.mutants.bugs_of_watching import BUGS as OF_WATCHING
 
 __all__ = ["BUGS", "Bug"]
 
-BUGS = (*OF_WATCHING, *OF_CHANGES, *OF_THE_STORE, *OF_DELIVERY)
+BUGS = (*OF_WATCHING, *OF_CHANGES, *OF_THE_STORE, *OF_SNAPSHOTS, *OF_DELIVERY)
 """In the order in which data flows."""
