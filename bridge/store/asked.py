@@ -71,7 +71,8 @@ class AskedLog(ABC):
     ) -> Dropped:
         """See `Backlogs.drop_backlog`."""
         dropped = await self._ask(lambda journal: drop(journal, sink, streams, owed))
-        self._acknowledged[sink] = max(self._acknowledged.get(sink, 0), dropped.end)
+        if sink in self._acknowledged:
+            self._acknowledged[sink] = max(self._acknowledged[sink], dropped.end)
         return dropped
 
     async def release_sink(self, name: str) -> None:
