@@ -8,6 +8,7 @@ from typing import Final
 import trio
 
 from bridge.changes.change import StreamInfo
+from bridge.changes.envelope import Format
 from bridge.config import Config, SinkConfig
 from bridge.delivery.sink import Checked, Context, Owning
 from bridge.errors import BridgeError, UsageError
@@ -76,7 +77,8 @@ async def _sink_problems(
     if not isinstance(sink.options, Checked):
         return ()
     streams = [info for info in infos if sink.streams is None or info.name in sink.streams]
-    context = Context(sink.name, config.cluster.name, uid, streams)
+    form = Format(sink.format)
+    context = Context(sink.name, config.cluster.name, uid, streams, form.content_type)
     try:
         with trio.fail_after(_SINK_SECONDS):
             return await sink.options.problems(context)

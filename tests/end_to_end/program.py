@@ -231,9 +231,13 @@ class Service:
 
     def start(self, **environ: str) -> Self:
         """Write the configuration as it is now, and start."""
-        self.config.write_text(json.dumps(self.document))
+        self.write()
         self._program = Program(bridge("run", "-c", self.config), self.folder, environ)
         return self
+
+    def write(self) -> None:
+        """Write the configuration as it is now."""
+        self.config.write_text(json.dumps(self.document))
 
     def kill(self) -> None:
         """SIGKILL, if it runs."""

@@ -161,6 +161,19 @@ def assert_in_order(records: Sequence[dict[str, Any]]) -> None:
             last[record["uid"]] = record["sequence"]
 
 
+def assert_paired(records: Sequence[dict[str, Any]]) -> None:
+    """The end of a snapshot has the stem of a begin before it, and all that belongs to it is in between."""
+    begun: set[str] = set()
+    for record in records:
+        if record["type"] == "RESYNC" and record["phase"] == "begin":
+            begun.add(record["id"].replace("/begin", "/end"))
+        elif record["type"] == "RESYNC":
+            assert record["id"] in begun, record
+        elif "snapshot" in record:
+            stem = record["snapshot"]
+            assert any(f"/RESYNC/{stem}/" in id_ and id_.endswith(f"/s{stem}") for id_ in begun), record
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_table_equals_the_cluster_after_backlogs_were_dropped(
     seed: int, autojump_clock: MockClock
@@ -193,6 +206,7 @@ async def test_a_table_equals_the_cluster_after_backlogs_were_dropped(
     dropped = [r for r in slow.records if r.get("cause") == "backlogFull" and "counts" in r]
     assert dropped, "this seed never lagged: choose another one"
     assert not [r for r in world.tables["fast"].records if "snapshot" in r]
+    assert_paired(slow.records)
 
 
 async def test_a_sink_that_joins_later_has_everything_that_exists(autojump_clock: MockClock) -> None:
