@@ -4,7 +4,6 @@ On a terminal a table, into a pipe JSON: one document, or one a line where there
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -32,8 +31,9 @@ examples:
   kube-bridge snapshot -c config.yaml --stream pods --sink events
 """
 _PAUSE: Final = """\
-A paused sink takes no records; its cursor stays, and so does what it has not taken. It lasts until
-`resume` or the end of the process.
+A paused sink takes no records; its cursor stays, and so does what it has not taken. A pause lasts until
+`resume` or the end of the process. `resume` also has a sink try again that was parked or halted, once what
+was wrong is repaired.
 
 examples:
   kube-bridge pause -c config.yaml --sink hook
@@ -66,7 +66,10 @@ def add_commands(commands: Parsers) -> None:
     snapshot.add_argument("--stream", metavar="S", required=True, help="the stream to send")
     snapshot.add_argument("--sink", metavar="S", help="to this sink only; default: all that want the stream")
     snapshot.set_defaults(run=_snapshot)
-    for name, about in (("pause", "hand a sink no records for now"), ("resume", "end a pause")):
+    for name, about in (
+        ("pause", "hand a sink no records for now"),
+        ("resume", "have a sink go on that was paused, parked or halted"),
+    ):
         parser = _command(commands, name, about, _PAUSE)
         parser.add_argument("--sink", metavar="S", required=True, help="the sink")
         parser.set_defaults(run=_pause, command=name)
@@ -153,7 +156,7 @@ def _state(arguments: argparse.Namespace) -> Path:
 def _status(arguments: argparse.Namespace) -> int:
     status = _ask(arguments, "status", {})
     if not _tabular(arguments):
-        _say(json.dumps(status))
+        _say(_json(status))
         return 0
     _say(f"cluster {status['cluster']}" + (f"  log: {status['full']}" if status["full"] else ""))
     _table(
@@ -202,7 +205,7 @@ def _list(arguments: argparse.Namespace) -> int:
         arguments,
         "deadletters",
         {"sink": arguments.sink},
-        found.append if as_table else lambda letter: _say(json.dumps(letter)),
+        found.append if as_table else lambda letter: _say(_json(letter)),
     )
     if as_table:
         keys = ("id", "sink", "stream", "type", "namespace", "name", "attempts", "last", "reason")
@@ -216,7 +219,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
     def show(letter: Any) -> None:
         shown.append(letter["id"])
-        _say(json.dumps(letter, indent=2))
+        _say(_json(letter, indent=2))
 
     _ask(arguments, "deadletters", asked, show)
     missing = sorted(set(arguments.id or ()) - set(shown))
@@ -250,6 +253,12 @@ def _tabular(arguments: argparse.Namespace) -> bool:
 
 def _say(text: str) -> None:
     print(text)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    import json  # noqa: PLC0415 - `watch` starts without it
+
+    return json.dumps(value, indent=indent)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

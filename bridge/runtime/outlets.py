@@ -100,7 +100,7 @@ class Outlets:
         worker = self._worker(name)
         if name in self._released:
             await worker.skip_to(await self._attach(self._sinks[name]))
-            self._released.remove(name)
+            self._released.discard(name)
         worker.resume()
         return worker.stats
 
