@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bridge import __version__
+from bridge.commands import add_commands
 from bridge.errors import BridgeError, UsageError
 
 __all__ = ["main"]
@@ -26,6 +27,7 @@ examples:
   kube-bridge watch pods -A | jq -r '[.type, .object.metadata.name] | @tsv'
   kube-bridge check -c config.yaml                      # is the configuration right, may we watch it?
   kube-bridge run -c config.yaml                        # the service
+  kube-bridge status -c config.yaml                     # how is it, and how far behind is each sink?
   kube-bridge demo                                      # no cluster at hand? a simulated one
 """
 
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _watch_parser(commands)
     _run_parser(commands)
     _check_parser(commands)
+    add_commands(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
     schema.set_defaults(run=_schema)
     demo = commands.add_parser("demo", help="stream a simulated cluster; needs nothing")

@@ -35,7 +35,7 @@ class Answer(NamedTuple):
         key: the suspect's inventory key.
         known: what was known of it when it was asked about.
         gone: why it is gone from this stream, or None: it is still there and the list lied.
-        found: the object of another uid that has the name now, or None.
+        found: the object that has the name now, of whichever uid, or None.
     """
 
     key: bytes

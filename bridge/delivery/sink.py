@@ -31,6 +31,7 @@ __all__ = [
     "Context",
     "Delivery",
     "Overlap",
+    "Owning",
     "Record",
     "Rejected",
     "Reopened",
@@ -215,6 +216,16 @@ class Checked(Protocol):
 
     async def problems(self, context: Context) -> Sequence[str]:
         """What is wrong now, each in one sentence that says what to do. Changes nothing anywhere."""
+        ...
+
+
+@runtime_checkable
+class Owning(Protocol):
+    """A sink that says, for `kube-bridge check`, what it means that its destination owns a record."""
+
+    @property
+    def ownership(self) -> str:
+        """One clause, as `written and synced`."""
         ...
 
 

@@ -71,11 +71,10 @@ class Confirmer:
         if found is None:
             return Answer(key, known, Gone.DELETED, None)
         if not self._scope.parameters():
-            same = found.uid == known.uid
-            return Answer(key, known, None if same else Gone.DELETED, None if same else found)
+            return Answer(key, known, None if found.uid == known.uid else Gone.DELETED, found)
         selected = await self._get_selected(namespace, name)
         if selected is not None and selected.uid == known.uid:
-            return Answer(key, known, None, None)
+            return Answer(key, known, None, selected)
         gone = Gone.UNSELECTED if found.uid == known.uid else Gone.DELETED
         return Answer(key, known, gone, selected)
 

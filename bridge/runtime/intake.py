@@ -19,6 +19,7 @@ from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.kubernetes.observer import Phase
 from bridge.operations.stats import StreamStats
+from bridge.runtime.snapshots import AddressedSnapshots, SnapshotDesk
 from bridge.store.contract import Log
 
 __all__ = ["Confirm", "WatchObserver"]
@@ -55,6 +56,7 @@ class WatchObserver:
         stats: counters of the stream.
         fingerprint: identity of the collection, stored with the cursor.
         notice: told what the watch does.
+        desk: knows which sinks are owed a snapshot, or None where nobody can be.
         report_initial: False with `initial: skip`: the very first listing is recorded, not reported.
         announce: False leaves out the RESYNC pair of the very first listing.
     """
@@ -71,6 +73,7 @@ class WatchObserver:
         stats: StreamStats,
         fingerprint: str,
         notice: Callable[[Phase, str], None],
+        desk: SnapshotDesk | None = None,
         report_initial: bool = True,
         announce: bool = True,
     ) -> None:
@@ -83,10 +86,12 @@ class WatchObserver:
         self._stats = stats
         self._fingerprint = fingerprint
         self._notice = notice
+        self._desk = desk
         self._report_initial = report_initial
         self._announce = announce
         self._announced = False
         self._listing: Listing | None = None
+        self._snapshots = AddressedSnapshots(log, None, stream, scope, from_rv="", reported=True)
         self._resync: dict[str, Any] = {}
         self._asked_last = b""
         self._now: int = _now()
@@ -96,12 +101,17 @@ class WatchObserver:
         if cause is Cause.EPOCH:
             self._rules.epoch += 1
         first = cause in (Cause.FIRST_START, Cause.STATE_LOST, Cause.SCOPE_CHANGED)
+        reported = self._report_initial or cause is not Cause.FIRST_START
+        prefix = f"{self._scope}/".encode() if self._scope else b""
         self._listing = Listing(
             self._rules,
-            f"{self._scope}/".encode() if self._scope else b"",
+            prefix,
             Origin.SNAPSHOT if first else Origin.RESYNC,
-            report=self._report_initial or cause is not Cause.FIRST_START,
+            report=reported,
             retract=cause is not Cause.SCOPE_CHANGED,
+        )
+        self._snapshots = AddressedSnapshots(
+            self._log, self._desk, self._stream, self._scope, from_rv=from_rv, reported=reported
         )
         self._resync = {
             "id": uuid4().hex,
@@ -111,6 +121,7 @@ class WatchObserver:
         }
         self._stats.listings[cause.value] += 1
         self._announced = self._announce or cause is not Cause.FIRST_START
+        await self._snapshots.begin(time=self._now, epoch=self._rules.epoch, prefix=prefix)
         if self._announced:
             begin = self._control(Type.RESYNC, {**self._resync, "phase": "begin"})
             await self._log.append(self._stream, self._scope, lambda _: [begin], size=512)
@@ -126,6 +137,7 @@ class WatchObserver:
             lambda inventory: self._count(listing.page(inventory, events, time=now)),
             size=_size(events),
         )
+        await self._snapshots.page(events, time=now, epoch=self._rules.epoch, size=_size(events))
         crash_point("list.page")
 
     async def listed(self, rv: str) -> None:
@@ -161,6 +173,9 @@ class WatchObserver:
             cursor=Cursor(rv, rv),
             epoch=self._rules.epoch,
             fingerprint=self._fingerprint,
+        )
+        await self._snapshots.end(
+            rv, answers=answers, asked=len(suspects), time=self._now, epoch=self._rules.epoch
         )
         self._listing = None
 

@@ -1,20 +1,26 @@
 """The configured sinks and their workers."""
 
 import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 import trio
 
-from bridge.changes.change import StreamInfo
+from bridge.changes.change import Cause, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
-from bridge.delivery.sink import Resume
+from bridge.delivery.sink import Reopened, Resume
 from bridge.delivery.stats import SinkStats
 from bridge.delivery.worker import Hooks, Worker
+from bridge.errors import UsageError
 from bridge.logs import log
 from bridge.runtime.sinkplans import SinkPlans
 from bridge.store.contract import Log
 
-__all__ = ["Outlets"]
+__all__ = ["Outlets", "Owe"]
+
+Owe: TypeAlias = Callable[[SinkConfig, Cause], Awaitable[None]]
+"""Has a sink owed a snapshot of all that it wants, durably."""
 
 
 class Outlets:
@@ -23,18 +29,31 @@ class Outlets:
     Args:
         config: which sinks, and what streams let out.
         records: the log that they read.
+        owe: called for a sink that has missed something for good.
+
+    Attributes:
+        bridge: whose records they are handed; None before `open`.
     """
 
-    def __init__(self, config: Config, records: Log) -> None:
+    def __init__(self, config: Config, records: Log, owe: Owe) -> None:
+        self.bridge: Bridge | None = None
         self._config = config
+        self._sinks = {sink.name: sink for sink in config.sinks}
         self._log = records
-        self._workers: list[Worker] = []
+        self._owe = owe
+        self._workers: dict[str, Worker] = {}
+        self._released: set[str] = set()
         self._streams: dict[str, StreamInfo] = {}
 
     @property
     def stats(self) -> list[SinkStats]:
         """One for each sink that is open."""
-        return [worker.stats for worker in self._workers]
+        return [worker.stats for worker in self._workers.values()]
+
+    @property
+    def workers(self) -> Mapping[str, Worker]:
+        """Those of the sinks that hold back the log, by name."""
+        return {name: worker for name, worker in self._workers.items() if name not in self._released}
 
     def learn(self, stream: StreamInfo) -> None:
         """The API server has told what a configured stream is; sinks that are opened later know it."""
@@ -49,30 +68,89 @@ class Outlets:
         plans = SinkPlans(self._config)
         identity = self._log.identity
         for sink in self._config.sinks:
-            position = (await self._log.open_sink(sink.name, _fingerprint(sink))).position
-            resume = Resume(identity.log_id, identity.incarnation, position)
+            resume = Resume(identity.log_id, identity.incarnation, await self._attach(sink))
             hooks = Hooks(
                 letters=self._log if sink.on_reject == "deadLetter" else None,
                 streams=lambda: list(self._streams.values()),
+                on_state_loss=self._lost_state,
             )
             plan = plans.plan(sink, bridge)
-            self._workers.append(Worker(plan, sink.options, self._log, resume, hooks=hooks))
-        await self._log.detach_sinks([sink.name for sink in self._config.sinks])
-        for worker in self._workers:
+            self._workers[sink.name] = Worker(plan, sink.options, self._log, resume, hooks=hooks)
+        await self._log.detach_sinks(list(self._sinks))
+        self.bridge = bridge
+        for worker in self._workers.values():
             nursery.start_soon(worker.run)
+
+    async def pause(self, name: str) -> SinkStats:
+        """Hand a sink nothing until `resume`; returns once nothing is in flight.
+
+        Raises:
+            UsageError: it is not open yet.
+        """
+        worker = self._worker(name)
+        await worker.pause()
+        return worker.stats
+
+    async def resume(self, name: str) -> SinkStats:
+        """Have a sink go on that is paused, parked or halted. One that was released begins as a new one.
+
+        Raises:
+            UsageError: it is not open yet.
+        """
+        worker = self._worker(name)
+        if name in self._released:
+            await worker.skip_to(await self._attach(self._sinks[name]))
+            self._released.discard(name)
+        worker.resume()
+        return worker.stats
+
+    async def release(self, name: str, reason: str) -> None:
+        """Park a sink, loudly, and let the log go on without it."""
+        worker = self._workers[name]
+
+        async def leave() -> int:
+            # Nothing is in flight now, so nobody acknowledges what nobody keeps any more.
+            worker.park(reason)
+            self._released.add(name)
+            await self._log.release_sink(name)
+            return worker.stats.position
+
+        await worker.drop(leave)
+
+    async def reopen(self) -> None:
+        """Have sinks take up anew what was put aside under their feet, as log files are."""
+        for sink in self._config.sinks:
+            if isinstance(sink.options, Reopened):
+                await sink.options.reopen()
 
     async def drain(self, deadline: float) -> None:
         """Deliver everything that is in the log, all sinks at once, until `deadline` (trio time)."""
         async with trio.open_nursery() as nursery:
-            for worker in self._workers:
+            for worker in self._workers.values():
                 nursery.start_soon(worker.drain, deadline)
 
     def tell_rest(self) -> None:
         """Say which sinks were left behind; their records are in the log and come after the next start."""
         for stats in self.stats:
-            behind = self._log.end() - stats.position
+            behind = self._log.lag(stats.position).records
             if behind > 0:
                 log("warning", "not drained; delivered after the next start", sink=stats.name, records=behind)
+
+    async def _attach(self, sink: SinkConfig) -> int:
+        """Where it goes on; what it missed for good is owed to it before it is handed anything."""
+        opened = await self._log.open_sink(sink.name, _fingerprint(sink))
+        if opened.fresh:
+            await self._owe(sink, Cause.FIRST_START)
+        return opened.position
+
+    async def _lost_state(self, name: str) -> None:
+        await self._owe(self._sinks[name], Cause.STATE_LOST)
+
+    def _worker(self, name: str) -> Worker:
+        try:
+            return self._workers[name]
+        except KeyError:
+            raise UsageError(f"the sink {name} is not open yet: the cluster was not reached") from None
 
 
 def _fingerprint(sink: SinkConfig) -> str:

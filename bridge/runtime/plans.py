@@ -8,13 +8,13 @@ from typing import Final
 
 from bridge.changes.change import StreamInfo
 from bridge.changes.redact import Redactor
-from bridge.config import Config, StreamConfig
+from bridge.config import Config, SinkConfig, StreamConfig
 from bridge.errors import StateError, UsageError
 from bridge.kubernetes.catalog import Catalog, Resource
 from bridge.kubernetes.requests import Scope
 from bridge.runtime.stream import StreamPlan
 
-__all__ = ["plan_stream", "redaction_key", "resource_of"]
+__all__ = ["info_of", "plan_stream", "redaction_key", "resource_of", "watches_of"]
 
 _KEY_BYTES: Final = 32
 
@@ -52,27 +52,46 @@ def plan_stream(stream: StreamConfig, catalog: Catalog, *, key: bytes, cluster_u
         raise UsageError(
             f"stream {stream.name}: {resource.resource} are not namespaced; remove its namespaces"
         )
-    hides = resource.secret and stream.secret_values == "redact"  # noqa: S105 - a choice, no secret
-    changed = hides or bool(stream.redact) or bool(stream.drop)
+    info = info_of(stream, resource)
     redact = None
-    if changed:
+    if info.redacted:
+        hides = _hides(stream, resource)
         redact = Redactor(key, cluster_uid, secret_values=hides, redact=stream.redact, drop=stream.drop)
     field_selector = _joined(
         [stream.field_selector, *(f"metadata.namespace!={n}" for n in stream.exclude_namespaces)]
-    )
-    info = StreamInfo(
-        stream.name,
-        resource.group,
-        resource.version,
-        resource.resource,
-        resource.kind,
-        selected=bool(stream.label_selector or field_selector),
-        redacted=changed,
     )
     scopes = tuple(
         Scope(namespace, stream.label_selector, field_selector) for namespace in stream.namespaces or ("",)
     )
     return StreamPlan(info, resource, scopes, report_initial=stream.initial == "emit", redact=redact)
+
+
+def info_of(stream: StreamConfig, resource: Resource) -> StreamInfo:
+    """What the records of a stream tell of it."""
+    selected = bool(stream.label_selector or stream.field_selector or stream.exclude_namespaces)
+    redacted = _hides(stream, resource) or bool(stream.redact) or bool(stream.drop)
+    return StreamInfo(
+        stream.name,
+        resource.group,
+        resource.version,
+        resource.resource,
+        resource.kind,
+        selected=selected,
+        redacted=redacted,
+    )
+
+
+def watches_of(config: Config, sink: SinkConfig) -> dict[str, Sequence[str]]:
+    """The watches whose records a sink wants: of each of its streams the namespaces, `("",)` for all."""
+    return {
+        stream.name: stream.namespaces or ("",)
+        for stream in config.streams
+        if sink.streams is None or stream.name in sink.streams
+    }
+
+
+def _hides(stream: StreamConfig, resource: Resource) -> bool:
+    return resource.secret and stream.secret_values == "redact"  # noqa: S105 - a choice, no secret
 
 
 def redaction_key(config: Config, state: Path) -> bytes:

@@ -1,18 +1,27 @@
 """`check`: what would keep this configuration from working on this cluster, all of it at once."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from bridge.config import Config
-from bridge.errors import UsageError
+import trio
+
+from bridge.changes.change import StreamInfo
+from bridge.changes.envelope import Format
+from bridge.config import Config, SinkConfig
+from bridge.delivery.sink import Checked, Context, Owning
+from bridge.errors import BridgeError, UsageError
 from bridge.kubernetes.access import Wanted, missing_permissions
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.reach import service_connection
-from bridge.runtime.plans import resource_of
+from bridge.runtime.plans import info_of, resource_of
 from bridge.runtime.volume import short_lived
 
 __all__ = ["check"]
+
+_SINK_SECONDS: Final = 30.0
 
 
 class NotReady(UsageError):
@@ -34,15 +43,24 @@ async def check(config: Config) -> int:
         catalog = await discover(api)
         problems = list(_state_problems(config))
         wanted: list[Wanted] = []
+        infos: list[StreamInfo] = []
         for stream in config.streams:
             try:
                 resource = resource_of(stream, catalog)
+                infos.append(info_of(stream, resource))
                 wanted.append(Wanted(stream.name, resource, stream.namespaces, stream.field_selector))
             except UsageError as error:
                 problems.append(str(error))
         problems += [str(missing) for missing in await missing_permissions(api, wanted)]
     for want in wanted:
         print(f"stream {want.stream}: {want.resource.api_version} {want.resource.kind}")  # noqa: T201
+    for sink in config.sinks:
+        owned = (
+            sink.options.ownership if isinstance(sink.options, Owning) else "what its destination accepted"
+        )
+        print(f"sink {sink.name}: {sink.type}, at least once; done means: {owned}")  # noqa: T201
+        sys.stdout.flush()  # the destination may take its time
+        problems += [f"sink {sink.name}: {wrong}" for wrong in await _sink_problems(sink, config, uid, infos)]
     warning = _state_warning(config)
     if warning:
         print(f"warning: {warning}")  # noqa: T201
@@ -50,6 +68,24 @@ async def check(config: Config) -> int:
         raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
     print("ok")  # noqa: T201
     return 0
+
+
+async def _sink_problems(
+    sink: SinkConfig, config: Config, uid: str, infos: Sequence[StreamInfo]
+) -> Sequence[str]:
+    """What the sink says of itself, and one sentence where it cannot even say that."""
+    if not isinstance(sink.options, Checked):
+        return ()
+    streams = [info for info in infos if sink.streams is None or info.name in sink.streams]
+    form = Format(sink.format)
+    context = Context(sink.name, config.cluster.name, uid, streams, form.content_type)
+    try:
+        with trio.fail_after(_SINK_SECONDS):
+            return await sink.options.problems(context)
+    except trio.TooSlowError:
+        return [f"its destination did not answer within {_SINK_SECONDS:.0f} s"]
+    except BridgeError as error:
+        return [str(error)]
 
 
 def _state_problems(config: Config) -> Iterator[str]:

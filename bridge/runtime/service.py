@@ -4,33 +4,42 @@
 serve
 |-- log        first: without the lock on the state nothing else may start
 |-- http       /livez and /readyz tell the truth from the first second on
+|-- control    the socket that commands use
 |-- sinks      one worker each; they deliver the backlog also while the API server is away
+|-- backlog    looks at who lags, and deals with it
 `-- streams    one task each: resolve (waits for the API server and the resource), then watch
 ```
 
 SIGTERM or SIGINT: streams end, the log commits what was read, sinks drain until a deadline, exit 0. A
-second signal skips the drain; nothing is lost by that, it is delivered after the next start.
+second signal skips the drain; nothing is lost by that, it is delivered after the next start. SIGHUP has
+sinks open their files anew.
 """
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
 
+from bridge.changes.change import Cause
 from bridge.changes.envelope import Bridge
-from bridge.config import Config, StreamConfig
-from bridge.errors import BridgeError, StateError, UsageError
+from bridge.config import Config, SinkConfig, StreamConfig
+from bridge.errors import BridgeError, Refused, StateError, UsageError
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.catalog import Catalog
 from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.reach import service_connection
 from bridge.kubernetes.server_memory import ServerMemory
 from bridge.logs import Incidents, configure, log
+from bridge.operations.address import SOCKET
+from bridge.runtime.backlog import BacklogKeeper, policies
+from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
 from bridge.runtime.outlets import Outlets
-from bridge.runtime.plans import plan_stream, redaction_key
+from bridge.runtime.plans import plan_stream, redaction_key, watches_of
+from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.runtime.stream import Cluster, StreamPlan, run_stream
 from bridge.store.log import SqliteLog
 
@@ -80,7 +89,9 @@ class _Service:
         self._api = api
         self._health = Health(records, [stream.name for stream in config.streams])
         self._incidents = Incidents(log)
-        self._outlets = Outlets(config, records)
+        self._desk = SnapshotDesk(records)
+        self._outlets = Outlets(config, records, self._owe)
+        self._keeper = BacklogKeeper(policies(config), records, self._desk, self._outlets)
 
     async def run(self) -> None:
         """Everything, until the first signal; then the drain, until done, its deadline or the second one."""
@@ -91,6 +102,8 @@ class _Service:
                 endpoint = Endpoint(self._log, self._health, self._outlets)
                 await nursery.start(endpoint.serve, self._config.http.listen)
             nursery.start_soon(self._tick)
+            nursery.start_soon(self._control)
+            nursery.start_soon(_reopen_on_hangup, self._outlets)
             async with trio.open_nursery() as work:
                 work.start_soon(self._work, nursery)
                 await signals.receive()
@@ -111,10 +124,11 @@ class _Service:
         async with trio.open_nursery() as nursery:
             if known is not None:
                 await self._log.claim(known)
-                await self._outlets.open(Bridge(self._config.cluster.name, known), sinks)
+                await self._open_sinks(known, sinks)
             uid = await self._identify()
             if known is None:
-                await self._outlets.open(Bridge(self._config.cluster.name, uid), sinks)
+                await self._open_sinks(uid, sinks)
+            nursery.start_soon(self._keeper.run)
             cluster = Cluster(
                 self._api,
                 uid,
@@ -122,10 +136,50 @@ class _Service:
                 trio.CapacityLimiter(self._config.cluster.max_concurrent_lists),
                 ServerMemory(),
                 self._health.notice,
+                self._desk,
             )
             key = b"" if self._config.state is None else redaction_key(self._config, self._config.state.path)
             for stream in self._config.streams:
                 nursery.start_soon(self._stream, stream, cluster, key)
+
+    async def _open_sinks(self, uid: str, nursery: trio.Nursery) -> None:
+        """Open the sinks; what one of them has missed for good is owed to it from now on."""
+        await self._desk.load(sink.name for sink in self._config.sinks)
+        await self._outlets.open(Bridge(self._config.cluster.name, uid), nursery)
+        self._keeper.resume()
+
+    async def _owe(self, sink: SinkConfig, cause: Cause) -> None:
+        """A sink needs everything: what `initial: skip` leaves out is not sent to one that is only new."""
+        skipped = {stream.name for stream in self._config.streams if stream.initial == "skip"}
+        requests = [
+            request
+            for stream, scopes in watches_of(self._config, sink).items()
+            if cause is not Cause.FIRST_START or stream not in skipped
+            for request in snapshot_requests(sink.name, stream, scopes, cause)
+        ]
+        try:
+            await self._desk.request(requests)
+        except Refused as error:
+            # A restart before the snapshot finds out again that it is needed.
+            self._desk.remember(requests)
+            log("warning", "a snapshot is owed that cannot be noted down", sink=sink.name, reason=str(error))
+
+    async def _control(self) -> None:
+        """Answer commands; a bridge without its socket still does its work."""
+        from bridge.operations.control import serve_control  # noqa: PLC0415 - beside what `watch` loads
+
+        path = (self._config.state.path if self._config.state is not None else Path()) / SOCKET
+        commands = Commands(self._config, self._log, self._health, self._outlets, self._desk)
+        try:
+            await serve_control(path, commands)
+        except* OSError as errors:
+            why = errors.exceptions[0]
+            log(
+                "error",
+                "no control socket: commands cannot reach this bridge",
+                path=str(path),
+                error=str(why),
+            )
 
     async def _identify(self) -> str:
         """The cluster's uid; a state of another cluster ends the bridge (promise 8)."""
@@ -196,6 +250,13 @@ async def _signals() -> AsyncIterator[trio.MemoryReceiveChannel[int]]:
         nursery.start_soon(forward)
         yield receiver
         nursery.cancel_scope.cancel()
+
+
+async def _reopen_on_hangup(outlets: Outlets) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        async for _ in hangups:
+            log("info", "SIGHUP: sinks open their files anew")
+            await outlets.reopen()
 
 
 async def _cancel_on(signals: trio.MemoryReceiveChannel[int], scope: trio.CancelScope) -> None:

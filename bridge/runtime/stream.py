@@ -6,6 +6,7 @@ it never touches a sibling. Broken invariants and a log that cannot commit end t
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from typing import Final, Protocol
@@ -27,6 +28,7 @@ from bridge.logs import Incidents, log
 from bridge.operations.stats import StreamStats
 from bridge.runtime.confirm import Confirmer
 from bridge.runtime.intake import WatchObserver
+from bridge.runtime.snapshots import SnapshotDesk
 from bridge.store.contract import Log, WatchState
 from bridge.store.failures import LogError
 
@@ -58,6 +60,7 @@ class Cluster(msgspec.Struct, frozen=True):
         lists: how many complete listings may run at once.
         memory: what the watches know of the server.
         notice: told what each watch does.
+        desk: knows which sinks are owed a snapshot, or None where nobody can be.
     """
 
     api: ApiServer
@@ -66,6 +69,7 @@ class Cluster(msgspec.Struct, frozen=True):
     lists: trio.CapacityLimiter
     memory: ServerMemory
     notice: Notice
+    desk: SnapshotDesk | None = None
 
 
 class StreamPlan(msgspec.Struct, frozen=True):
@@ -200,15 +204,17 @@ async def _run_watch(
         stats=stats,
         fingerprint=fingerprint,
         notice=lambda phase, reason: cluster.notice(plan.info, namespace, phase, reason),
+        desk=cluster.desk,
         report_initial=plan.report_initial,
         announce=plan.announce,
     )
+    cursor = state.cursor if state is not None and resume else None
     watcher = Watcher(
         cluster.api,
         plan.resource,
         plan.shape,
         scope,
-        state.cursor if state is not None and resume else None,
+        cursor,
         observer,
         lists=cluster.lists,
         memory=cluster.memory,
@@ -216,9 +222,14 @@ async def _run_watch(
     )
     if changed:
         log("info", "scope changed: a new baseline, nothing is called deleted", stream=plan.info.name)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(observer.confirm_pending)
-        await watcher.run()
+    with (
+        cluster.desk.watching(plan.info.name, namespace, watcher.request_listing, lists=cursor is None)
+        if cluster.desk is not None
+        else nullcontext()
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(observer.confirm_pending)
+            await watcher.run()
 
 
 def _fingerprint(cluster_uid: str, plan: StreamPlan, scope: Scope) -> str:

@@ -48,12 +48,12 @@ def dropped(tallies: Mapping[str, Tally], end: int) -> Dropped:
 
 def begin_records(tally: Tally, owed: Sequence[SnapshotRequest], now: int, epoch: int) -> list[Change]:
     """A RESYNC begin for each snapshot that will end it, or one with an id of its own."""
-    pairs = [(request.id, request.scope) for request in owed] or [(uuid4().hex, "")]
+    pairs = [({"id": one.id, "snapshot": one.id}, one.scope) for one in owed] or [({"id": uuid4().hex}, "")]
     return [
         Change(
             Type.RESYNC, Origin.RESYNC, now, "", "", "", "", epoch, b"",
             {
-                "id": stem,
+                **stem,
                 "cause": Cause.BACKLOG_FULL.value,
                 "scope": scope,
                 "phase": "begin",

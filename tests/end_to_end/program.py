@@ -159,6 +159,11 @@ class Program:
             reader.join()
         return code
 
+    def finished(self, *, seconds: float = 30) -> str:
+        """Wait for the end; its standard output, whatever the exit code."""
+        self.end(seconds=seconds)
+        return self.out.decode()
+
     def failure(self, *, seconds: float = 30) -> tuple[int, str]:
         """Wait for the end; the exit code, and the one sentence that it must leave on standard error."""
         code = self.end(seconds=seconds)
@@ -226,9 +231,13 @@ class Service:
 
     def start(self, **environ: str) -> Self:
         """Write the configuration as it is now, and start."""
-        self.config.write_text(json.dumps(self.document))
+        self.write()
         self._program = Program(bridge("run", "-c", self.config), self.folder, environ)
         return self
+
+    def write(self) -> None:
+        """Write the configuration as it is now."""
+        self.config.write_text(json.dumps(self.document))
 
     def kill(self) -> None:
         """SIGKILL, if it runs."""

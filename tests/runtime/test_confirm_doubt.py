@@ -97,16 +97,17 @@ async def test_another_uid_under_the_name_is_a_deletion_and_the_object_that_is_t
 
 
 async def test_an_object_that_is_still_there_proves_that_the_list_lied() -> None:
-    assert await ask(ALL, (200, pod("uid-1"))) == [Answer(KEY, KNOWN, None, None)]
+    """It comes with the answer: a snapshot that the list was made for has to show it."""
+    (answer,) = await ask(ALL, (200, pod("uid-1")))
+    assert (answer.gone, answer.found and answer.found.uid) == (None, "uid-1")
 
 
 async def test_an_object_that_left_the_selector_is_unselected_not_deleted() -> None:
     assert await ask(LABELLED, (200, pod("uid-1")), (200, listed())) == [
         Answer(KEY, KNOWN, Gone.UNSELECTED, None)
     ]
-    assert await ask(LABELLED, (200, pod("uid-1")), (200, listed(pod("uid-1")))) == [
-        Answer(KEY, KNOWN, None, None)
-    ]
+    (answer,) = await ask(LABELLED, (200, pod("uid-1")), (200, listed(pod("uid-1"))))
+    assert (answer.gone, answer.found and answer.found.uid) == (None, "uid-1")
 
 
 @pytest.mark.parametrize("doubt", ["forbidden", "a path that is not served", "a failing etcd"])

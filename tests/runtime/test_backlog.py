@@ -1,0 +1,248 @@
+"""A sink that lags beyond what the log has room for: who is dealt with, when, and what it costs whom."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from bridge.delivery.stats import SinkState, SinkStats
+from bridge.runtime.backlog import BacklogKeeper, Lagging, Policy, holders
+from bridge.runtime.snapshots import SnapshotDesk
+from bridge.store.contract import Dropped, Lag, Log, LogStats, Refused, SnapshotRequest
+
+MIB = 1 << 20
+ROOM = 100 * MIB
+
+
+def lagging(**behind: int) -> list[Lagging]:
+    return [Lagging(name, mib * MIB, 90 * MIB) for name, mib in behind.items()]
+
+
+@pytest.mark.parametrize(
+    ("sinks", "full", "expected"),
+    [
+        pytest.param({}, True, [], id="nobody is there"),
+        pytest.param({"a": 0, "b": 50}, False, [], id="there is room"),
+        pytest.param({"a": 0, "b": 91}, False, ["b"], id="before it is full, so that nobody waits"),
+        pytest.param({"a": 91, "b": 95}, False, ["b", "a"], id="the worst first"),
+        pytest.param({"a": 0, "b": 50}, True, ["b"], id="full for another reason: who lags most"),
+        pytest.param({"a": 49, "b": 50, "c": 3}, True, ["b", "a"], id="two that share what is kept"),
+        pytest.param({"a": 0, "b": 3}, True, [], id="nothing worth dropping"),
+    ],
+)
+def test_who_is_dealt_with(sinks: dict[str, int], *, full: bool, expected: list[str]) -> None:
+    assert holders(lagging(**sinks), full=full) == expected
+
+
+class FakeOutlet:
+    def __init__(self, name: str, records: "FakeLog") -> None:
+        self.stats = SinkStats(name, state=SinkState.DELIVERING)
+        self._log = records
+
+    async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
+        self.stats.position = await drop()
+
+    def take(self, records: int) -> None:
+        self.stats.records += records
+        self.stats.position += records
+
+
+class FakeOutlets:
+    def __init__(self, records: "FakeLog") -> None:
+        self.workers = {name: FakeOutlet(name, records) for name in ("slow", "fast")}
+        self.parked: dict[str, str] = {}
+
+    async def release(self, name: str, reason: str) -> None:
+        await trio.lowlevel.checkpoint()
+        del self.workers[name]
+        self.parked[name] = reason
+
+
+class FakeLog:
+    """Positions are MiB: one record each."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.full = ""
+        self.owed: list[SnapshotRequest] = []
+        self.dropped: list[str] = []
+        self.refuses = False
+
+    def end(self) -> int:
+        return self.last
+
+    def stats(self) -> LogStats:
+        return LogStats(end=self.last, kept_records=0, kept_bytes=0, full=self.full, limit_bytes=ROOM)
+
+    def lag(self, position: int) -> Lag:
+        return Lag(self.last - position, (self.last - position) * MIB, 0)
+
+    async def drop_backlog(
+        self, sink: str, streams: Collection[str] | None, owed: Sequence[SnapshotRequest] = ()
+    ) -> Dropped:
+        assert streams == ["pods", "cm"]
+        await trio.lowlevel.checkpoint()
+        if self.refuses:
+            raise Refused("there is no room even for the identities")
+        self.dropped.append(sink)
+        self.owed = list(owed)
+        before, self.last = self.last, self.last + 1
+        return Dropped({"pods": 90}, {"pods": 3}, before)
+
+    async def snapshot_requests(self) -> Sequence[SnapshotRequest]:
+        await trio.lowlevel.checkpoint()
+        return self.owed
+
+
+class Bench:
+    def __init__(self, when_full: str = "resync", max_lag: int | None = None) -> None:
+        self.log = FakeLog()
+        records = cast("Log", self.log)
+        self.desk = SnapshotDesk(records)
+        self.sinks = FakeOutlets(self.log)
+        self.outlets = self.sinks.workers
+        scopes = {"pods": ["a", "b"], "cm": [""]}
+        self.keeper = BacklogKeeper(
+            [Policy("slow", when_full, max_lag, scopes), Policy("fast", when_full, None, scopes)],
+            records,
+            self.desk,
+            self.sinks,
+        )
+
+    async def grow(self, mib: int) -> None:
+        """The log grows; only the fast sink takes what comes."""
+        self.log.last += mib
+        self.outlets["fast"].stats.position = self.log.last
+        await self.keeper.look()
+
+    async def serve(self) -> None:
+        """The watches list: what is owed is in the log."""
+        for request in list(self.desk.waiting("slow")):
+            if request in self.desk.owed(request.stream, request.scope):
+                self.desk.paid(request)
+                self.log.last += 1
+
+
+async def test_a_dropped_sink_is_owed_a_snapshot_of_each_watch_once_it_takes_records_again(
+    autojump_clock: MockClock,
+) -> None:
+    """A dead sink would have the log filled for it again and again otherwise."""
+    del autojump_clock
+    bench = Bench()
+    await bench.grow(89)
+    assert bench.log.dropped == []
+    await bench.grow(1)
+    assert bench.log.dropped == ["slow"]
+    owed = bench.desk.waiting("slow")
+    assert {(r.stream, r.scope, r.cause) for r in owed} == {
+        ("pods", "a", "backlogFull"), ("pods", "b", "backlogFull"), ("cm", "", "backlogFull"),
+    }  # fmt: skip
+    await trio.sleep(3600)
+    await bench.grow(1)
+    assert bench.desk.owed("cm", "") == []
+    bench.outlets["slow"].take(1)
+    await bench.grow(0)
+    assert len(bench.desk.owed("cm", "")) == 1
+
+
+async def test_what_was_dropped_before_a_restart_waits_for_the_sink_too(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    before = Bench()
+    await before.grow(95)
+    bench = Bench()
+    bench.log.owed, bench.log.last = before.log.owed, before.log.last
+    await bench.desk.load(["slow", "fast"])
+    bench.keeper.resume()
+    bench.outlets["slow"].stats.position = bench.log.last - 2
+    await bench.grow(1)
+    assert bench.desk.owed("cm", "") == []
+    bench.outlets["slow"].take(1)
+    await bench.grow(0)
+    assert len(bench.desk.owed("cm", "")) == 1
+
+
+async def test_a_sink_that_falls_behind_during_its_snapshot_is_tried_later_and_later(
+    autojump_clock: MockClock,
+) -> None:
+    """A log without room for one snapshot must not spend its life with writing it."""
+    del autojump_clock
+    bench = Bench()
+    pauses = []
+    for _ in range(8):
+        await bench.grow(95)
+        bench.outlets["slow"].take(1)
+        begun = trio.current_time()
+        while not bench.desk.owed("cm", ""):
+            await trio.sleep(10)
+            await bench.keeper.look()
+        pauses.append(trio.current_time() - begun)
+        await bench.serve()
+    assert pauses[:4] == [10, 60, 120, 240]
+    assert max(pauses) == 3600
+
+
+async def test_a_sink_that_took_its_snapshot_starts_with_a_clean_record(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    bench = Bench()
+    for _ in range(3):
+        await bench.grow(95)
+        bench.outlets["slow"].take(1)
+        await bench.grow(0)
+        assert len(bench.desk.owed("cm", "")) == 1
+        await bench.serve()
+        await bench.grow(0)
+        bench.outlets["slow"].take(bench.log.last - bench.outlets["slow"].stats.position)
+        await bench.grow(0)
+
+
+async def test_max_lag_is_a_limit_of_its_own(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    bench = Bench(max_lag=10 * MIB)
+    await bench.grow(9)
+    assert bench.log.dropped == []
+    await bench.grow(1)
+    assert bench.log.dropped == ["slow"]
+
+
+async def test_what_is_trimmed_bit_by_bit_costs_nobody_else_a_backlog(autojump_clock: MockClock) -> None:
+    """Just after a drop the log is still full: the next in line did nothing wrong."""
+    del autojump_clock
+    bench = Bench()
+    bench.log.full = "the log has reached state.maxBytes"
+    bench.log.last = 50
+    bench.outlets["fast"].stats.position = 40
+    await bench.keeper.look()
+    await bench.keeper.look()
+    assert bench.log.dropped == ["slow"]
+    await trio.sleep(10)
+    await bench.keeper.look()
+    assert bench.log.dropped == ["slow", "fast"], "still full: the next one is in the way after all"
+
+
+async def test_a_parked_sink_stops_and_holds_back_nothing(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    bench = Bench("park")
+    await bench.grow(95)
+    await bench.grow(95)
+    assert list(bench.sinks.parked) == ["slow"]
+    assert "resume it" in bench.sinks.parked["slow"]
+    assert bench.log.dropped == []
+
+
+async def test_block_does_nothing_but_say_so(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    bench = Bench("block")
+    await bench.grow(95)
+    assert (bench.log.dropped, bench.sinks.parked) == ([], {})
+
+
+async def test_a_sink_whose_deletions_find_no_room_parks(autojump_clock: MockClock) -> None:
+    """Deletions are never dropped: without room for them the sink stops, loudly."""
+    del autojump_clock
+    bench = Bench()
+    bench.log.refuses = True
+    await bench.grow(95)
+    assert "no room even for the identities" in bench.sinks.parked["slow"]
+    assert bench.desk.waiting("slow") == []
