@@ -2,8 +2,8 @@
 
 httpx is used at its transport: no cookies that a receiver could plant, no redirects, no netrc and no proxy of
 the environment. Each line is a pool of one connection that serves one request at a time and is thrown away
-when one fails: cancelled at a bad moment, a pool of httpcore 1.0 keeps the slot of a dead request for ever
-(https://github.com/encode/httpcore/issues/1093), and here nobody would ever wait for it.
+when one fails: when requests that share a pool of httpcore 1.0 are cancelled while others wait for it, their
+slots are lost for ever (https://github.com/encode/httpcore/issues/1093); here no two requests share one.
 """
 
 from collections.abc import AsyncIterator, Sequence
