@@ -67,6 +67,12 @@ class JsonLines(Lines):
             return super().max_bytes
         return min(super().max_bytes, self.rotate.max_bytes - self.rotate.max_bytes // _LINE_ENDS)
 
+    @property
+    def ownership(self) -> str:
+        """What it means that the destination owns a record."""
+        is_file = self.path != STDOUT and is_regular(self.path)
+        return "written and synced, once each" if is_file else "taken by the kernel"
+
     def _open(self) -> Output:
         if self.path != STDOUT and is_regular(self.path):
             return FileOutput(self.path, self.rotate)
