@@ -70,8 +70,8 @@ class JsonLines(Lines):
     @property
     def ownership(self) -> str:
         """What it means that the destination owns a record."""
-        written = "written and synced, once each" if is_regular(self.path) else "taken by the kernel"
-        return "taken by the kernel" if self.path == STDOUT else written
+        is_file = self.path != STDOUT and is_regular(self.path)
+        return "written and synced, once each" if is_file else "taken by the kernel"
 
     def _open(self) -> Output:
         if self.path != STDOUT and is_regular(self.path):

@@ -4,6 +4,7 @@ What `kube-bridge watch` writes with is here, apart from files and their options
 """
 
 from collections.abc import Sequence
+from threading import Lock
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
@@ -31,7 +32,7 @@ class Output(Protocol):
         ...
 
     def reopen(self) -> None:
-        """Let go of what was moved away."""
+        """Let go of what was moved away; another thread may be delivering."""
         ...
 
     def close(self) -> None:
@@ -42,9 +43,7 @@ class Output(Protocol):
 class Runtime:
     """What an open sink holds beside its options."""
 
-    def __init__(self) -> None:
-        self.output: Output | None = None
-        self.turn = trio.Lock()  # a delivery and a reopening never meet
+    output: Output | None = None
 
 
 class Lines:
@@ -105,20 +104,18 @@ class Lines:
         output = self._runtime.output
         if output is None:
             raise InvariantError("A JSON lines sink was asked to deliver while it was closed.")
-        async with self._runtime.turn:
-            crash_point("sink.begin")
-            values = [record.value for record in batch.records]
-            await trio.to_thread.run_sync(
-                lambda: output.deliver(values, replay=batch.replay),
-                abandon_on_cancel=output.waits_for_reader,
-            )
+        crash_point("sink.begin")
+        values = [record.value for record in batch.records]
+        await trio.to_thread.run_sync(
+            lambda: output.deliver(values, replay=batch.replay),
+            abandon_on_cancel=output.waits_for_reader,
+        )
 
     async def reopen(self) -> None:
         """Open the path anew if something else has taken its place (SIGHUP); never fails."""
         output = self._runtime.output
         if output is not None:
-            async with self._runtime.turn:
-                await trio.to_thread.run_sync(output.reopen)
+            await trio.to_thread.run_sync(output.reopen)
 
 
 class Stdout(Lines):
@@ -138,30 +135,38 @@ class StreamOutput:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._turn = Lock()  # held for moments only, never while a reader is waited for
+        self._writing: Outlet | None = None
         self._outlet: Outlet | None = self._open()
 
     def deliver(self, values: Sequence[bytes], *, replay: bool) -> None:  # noqa: ARG002 - a pipe cannot be read back
         """See `Output.deliver`; waits for the reader as long as it takes."""
-        if self._outlet is None:
-            self._outlet = self._open()
+        with self._turn:
+            if self._outlet is None:
+                self._outlet = self._open()
+            outlet = self._writing = self._outlet
         try:
-            self._outlet.append(b"\n".join((*values, b"")))
+            outlet.append(b"\n".join((*values, b"")))
         except Unavailable:
-            if self._path != STDOUT:
-                self._outlet.close()
-                self._outlet = None
+            self.reopen()
             raise
+        finally:
+            with self._turn:
+                self._writing = None
+                if self._outlet is not outlet:
+                    outlet.close()
 
     def reopen(self) -> None:
-        """Standard output is nobody's to open again; a pipe is opened with the next record."""
-        if self._outlet is not None and self._path != STDOUT:
-            self._outlet.close()
-            self._outlet = None
+        """The next record opens it anew; standard output is nobody's to open again."""
+        if self._path != STDOUT:
+            self.close()
 
     def close(self) -> None:
-        """See `Output.close`."""
-        if self._outlet is not None:
-            self._outlet.close()
+        """See `Output.close`; what is being written to is closed when that has ended."""
+        with self._turn:
+            outlet, self._outlet = self._outlet, None
+            if outlet is not None and outlet is not self._writing:
+                outlet.close()
 
     def _open(self) -> Outlet:
         return Outlet.stdout() if self._path == STDOUT else Outlet.open(self._path)
