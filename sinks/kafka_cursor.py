@@ -59,6 +59,8 @@ class CursorStore:
             "enable.auto.offset.store": "false",
             "isolation.level": "read_committed",
             "enable.partition.eof": "true",
+            # The end is behind a control record, at which a broker would wait for more.
+            "fetch.wait.max.ms": "10",
             "auto.offset.reset": "earliest",
         }
 

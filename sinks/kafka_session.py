@@ -1,6 +1,7 @@
 """One open Kafka sink: topics looked at, one client, records composed and handed to it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
@@ -24,13 +25,18 @@ from sinks.kafka_voice import Voice
 if TYPE_CHECKING:
     from sinks.kafka import Kafka
 
-__all__ = ["Session", "problems"]
+__all__ = ["CredentialsChanged", "Session", "problems"]
 
 T = TypeVar("T")
+_CREDENTIALS: Final = ("authentication", "tls")
 _BATCH_BYTES: Final = 1_000_000
 _BATCH_OVERHEAD: Final = 512
 _FOREVER: Final = "2147483647"
 _TRANSACTION_MS: Final = "60000"
+
+
+class CredentialsChanged(Exception):
+    """Kafka refuses us, and there are other credentials now: the sink must be opened anew with them."""
 
 
 class _Plan:
@@ -68,6 +74,14 @@ class _Plan:
         hidden += [secret for secret in (sasl.password, sasl.token) if secret is not None] if sasl else []
         texts = [secret.read().decode(errors="replace") for secret in hidden]
         return Voice(self.context.name, self.options.bootstrap_servers, texts)
+
+    def credentials(self) -> list[bytes]:
+        """What proves who we are, as it is now."""
+        tls, sasl = self.options.tls, self.options.sasl
+        files = [tls.ca, tls.certificate, tls.key] if tls is not None else []
+        found = [path.read_bytes() for path in files if path is not None]
+        secrets = [*self.options.properties.values(), *([sasl.password] if sasl is not None else [])]
+        return found + [secret.read() for secret in secrets if secret is not None]
 
     def connection(self) -> dict[str, Any]:
         """Properties of every client."""
@@ -127,6 +141,8 @@ class Session:
         self._checked: set[str] = set()
         self._plan: _Plan | None = None
         self._composer: Composer | None = None
+        self._voice: Voice | None = None
+        self._credentials: list[bytes] = []
         self._link: Link | None = None
         self._transactions: Transactions | None = None
         self._order = trio.StrictFIFOLock()
@@ -151,12 +167,15 @@ class Session:
                 message_max_bytes(options.properties),
             )
             self._checked.clear()
+            self._voice, self._credentials = plan.voice(), plan.credentials()
             await self._check(plan, wanted)
             if options.transactional:
                 return await self._begin_transactions(plan, resume)
             await self._new_link(plan)
         except SecretError as error:
             raise Unavailable(f"Kafka: {error}.", reason="secret") from error
+        except OSError as error:
+            raise Unavailable(f"Kafka: a file of `tls` cannot be read: {error}.", reason="secret") from error
         return resume
 
     async def deliver(self, batch: Delivery) -> None:
@@ -164,6 +183,7 @@ class Session:
         plan, composer = self._plan, self._composer
         if plan is None or composer is None:
             raise InvariantError("A Kafka sink was asked to deliver before it was opened.")
+        self._look_at_credentials(plan)
         crash_point("sink.begin")
         refused: dict[int, str] = {}
         parcels = _compose(composer, batch, refused)
@@ -177,6 +197,19 @@ class Session:
             raise Rejected(
                 {at: refused[r.position] for at, r in enumerate(batch.records) if r.position in refused}
             )
+
+    def _look_at_credentials(self, plan: _Plan) -> None:
+        """A client keeps the credentials that it was made with; rotated ones want a new client.
+
+        Raises:
+            CredentialsChanged: what Kafka refuses is not what the files say now.
+        """
+        trouble = self._voice.trouble if self._voice is not None else None
+        if trouble is None or trouble.reason not in _CREDENTIALS:
+            return
+        with suppress(SecretError, OSError):
+            if plan.credentials() != self._credentials:
+                raise CredentialsChanged("Kafka's credentials have changed: connecting anew with them.")
 
     async def _pipeline(self, plan: _Plan, parcels: Sequence[Parcel], refused: dict[int, str]) -> None:
         """Send behind what is on its way already, and wait until these are owned."""
@@ -224,7 +257,9 @@ class Session:
             "message.timeout.ms": limit,
         }
         store = CursorStore(plan.shared(), plan.cursor_topic, plan.id)
-        self._transactions = Transactions(configuration, store, plan.voice(), plan.acls([]), self._blocking)
+        self._transactions = Transactions(
+            configuration, store, self._voice or plan.voice(), plan.acls([]), self._blocking
+        )
         self._serving = trio.CancelScope()
         self._nursery.start_soon(_serve, self._transactions, self._serving)
         try:
@@ -249,7 +284,9 @@ class Session:
 
     async def _new_link(self, plan: _Plan) -> None:
         try:
-            self._link = Link(plan.producer(self._limits), plan.voice(), " ; ".join(plan.acls(["TOPIC"])))
+            self._link = Link(
+                plan.producer(self._limits), self._voice or plan.voice(), " ; ".join(plan.acls(["TOPIC"]))
+            )
         except KafkaException as error:
             raise _refused_configuration(error) from error
         self._serving = trio.CancelScope()

@@ -15,6 +15,7 @@ import pytest
 from tests.components import build
 from tests.components.build import COMPONENTS, HERE, ComponentUnavailable, binary, obtain
 from tests.components.cluster import Compacted, ComponentFailed, Event, User
+from tests.components.maven import kafka_jars
 from tests.components.process import alive, eventually
 
 if TYPE_CHECKING:
@@ -241,6 +242,18 @@ def test_a_machine_without_go_is_told_that_it_needs_go(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ComponentUnavailable, match="needs Go, to build etcd v3"):
         binary("etcd")
+
+
+def test_a_machine_without_java_or_maven_is_told_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ComponentUnavailable, match="needs Java 17 or later, to run Kafka"):
+        kafka_jars()
+    (tmp_path / "java").touch(mode=0o755)
+    with pytest.raises(ComponentUnavailable, match="needs Maven, to fetch Kafka"):
+        kafka_jars()
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "failed"), ("", "skipped")])

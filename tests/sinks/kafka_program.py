@@ -35,6 +35,11 @@ class TellingLog(FixedLog):
         if self.teller is not None:
             self.teller.send(position)
 
+    def verify(self, log_id: str, incarnation: int, position: int) -> None:
+        """Every place is of this log; what is not is the store's to refuse."""
+        assert (log_id, incarnation) == ("log", 1)
+        assert position <= self.end()
+
 
 async def main(arguments: Sequence[str], teller: Connection | None) -> None:
     broker, topic, cluster, cursor = arguments[:4]

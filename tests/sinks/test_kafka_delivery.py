@@ -14,7 +14,9 @@ from bridge.delivery.sink import Checked, Context, Delivery, Rejected, Sink, Sto
 from bridge.errors import InvariantError
 from bridge.secret import Secret
 from sinks.kafka import Kafka
+from sinks.kafka_errors import Trouble
 from sinks.kafka_options import CreateTopics
+from sinks.kafka_session import CredentialsChanged
 from tests.sinks.kafka_support import (
     BRIDGE,
     PODS,
@@ -31,6 +33,8 @@ from tests.sinks.kafka_support import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.components.kafka import Broker
 
 
@@ -261,6 +265,28 @@ async def test_an_error_leaves_the_sink_as_it_is(kafka: Broker, topic: str, erro
     with pytest.raises(type(error)):
         async with opened(sink(kafka.bootstrap, topic)):
             raise error
+
+
+async def test_rotated_credentials_are_taken_when_kafka_refuses_the_old_ones(
+    kafka: Broker, topic: str, tmp_path: Path
+) -> None:
+    """The worker opens a sink anew after an unexpected error; until then the client keeps what it has."""
+    password = tmp_path / "password"
+    password.write_text("alice-secret")
+    properties = {"client.software.name": Secret(file=password)}
+    async with opened(sink(kafka.bootstrap, topic, properties=properties)) as open_sink:
+        session = open_sink._runtime.session
+        assert session is not None
+        assert session._voice is not None
+        session._voice.trouble = Trouble("authentication", "refused", certain=True)
+        await open_sink.deliver(delivery(record(1)))
+        password.write_text("another")
+        await open_sink.deliver(delivery(record(2)))
+        session._voice.trouble = Trouble("authentication", "refused", certain=True)
+        with pytest.raises(CredentialsChanged, match="connecting anew"):
+            await open_sink.deliver(delivery(record(3)))
+        await open_sink.open(START, context())
+        await open_sink.deliver(delivery(record(3)))
 
 
 async def test_a_closed_sink_cannot_deliver(topic: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.lowlevel
 import trio.testing
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery.sink import Unavailable
@@ -254,6 +254,8 @@ def test_a_late_report_of_an_old_window_changes_no_other() -> None:
     cuts=st.lists(st.integers(1, 7), min_size=1, max_size=10),
     failures=st.lists(st.integers(0, 39), max_size=6),
 )
+@example(keys=[0, 0, 0, 0, 0, 0, 0, 1], cuts=[2], failures=[0, 7])
+@settings(max_examples=60)
 def test_whatever_is_refused_nothing_is_lost_and_a_key_ends_in_its_last_record(
     keys: list[int], cuts: list[int], failures: list[int]
 ) -> None:
