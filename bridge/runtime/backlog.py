@@ -1,7 +1,8 @@
 """What happens to a sink that lags so far that the log has no room for it: its `whenFull`.
 
 The log keeps everything behind the slowest sink, so that sink is the one that fills it. It is dealt with as
-soon as it holds nearly all that may be kept (or its own `maxLag`), before anybody else has to wait for room:
+soon as it holds nearly all that may be kept (or its own `maxLag`), before anybody else has to wait for room.
+A sink that moves gets some seconds to catch up: a burst, or a snapshot, is no reason to drop anything.
 
 ```
 resync   what it did not take is dropped, but for the identities of deletions. Once it takes records again
@@ -29,13 +30,17 @@ from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.store.contract import Log, Refused
 
-__all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Policy", "holders", "policies"]
+__all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Patience", "Policy", "holders", "policies"]
 
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
 _WORTH: Final = 4 << 20
 """Bytes that a sink must hold back so that dropping them is worth it when the log is full."""
 _TRIM_SECONDS: Final = 5.0
+_MOVING_SECONDS: Final = 2.0
+"""A sink that took nothing for that long does not move."""
+_GRACE_SECONDS: Final = 10.0
+"""How long a sink that moves may be over its limit; meanwhile intake may wait for it."""
 _AGAIN_FIRST: Final = 60.0
 _AGAIN_MAX: Final = 3600.0
 """Pauses before the next snapshot of a sink that fell behind during the last one; doubled each time."""
@@ -69,6 +74,29 @@ def holders(sinks: Collection[Lagging], *, full: bool) -> list[str]:
         return over
     # They share what is kept: to deal with one alone would free nothing.
     return [sink.name for sink in worst if sink.bytes >= _NEARLY_ALL * worst[0].bytes]
+
+
+class Patience:
+    """Tells a sink that catches up from one that does not."""
+
+    def __init__(self) -> None:
+        self._moved: dict[str, tuple[int, float]] = {}
+        self._pressing: dict[str, float] = {}
+
+    def moved(self, name: str, position: int, now: float) -> None:
+        """Where a sink is now."""
+        if self._moved.get(name, (position - 1, now))[0] != position:
+            self._moved[name] = (position, now)
+
+    def spent(self, pressing: Sequence[str], now: float) -> list[str]:
+        """Of the sinks that are over their limit now, those that nobody waits for any longer."""
+        self._pressing = {name: self._pressing.get(name, now) for name in pressing}
+        return [
+            name
+            for name in pressing
+            if now - self._moved.get(name, (0, now))[1] > _MOVING_SECONDS
+            or now - self._pressing[name] > _GRACE_SECONDS
+        ]
 
 
 class Outlet(Protocol):
@@ -155,6 +183,7 @@ class BacklogKeeper:
         self._outlets = outlets
         self._recovering: dict[str, _Recovery] = {}
         self._full_counts_at = float("-inf")
+        self._patience = Patience()
         self._incidents = Incidents(log)
 
     def resume(self) -> None:
@@ -175,11 +204,14 @@ class BacklogKeeper:
         """Deal with whoever holds too much, and let those who recovered have their snapshot."""
         stats = self._log.stats()
         now = trio.current_time()
-        lagging = [
-            Lagging(name, self._log.lag(outlet.stats.position).bytes, self._limit(name, stats.limit_bytes))
-            for name, outlet in self._outlets.workers.items()
-        ]
-        for name in holders(lagging, full=bool(stats.full) and now >= self._full_counts_at):
+        lagging: list[Lagging] = []
+        for name, outlet in self._outlets.workers.items():
+            position = outlet.stats.position
+            self._patience.moved(name, position, now)
+            behind = self._log.lag(position).bytes
+            lagging.append(Lagging(name, behind, self._limit(name, stats.limit_bytes)))
+        pressing = holders(lagging, full=bool(stats.full) and now >= self._full_counts_at)
+        for name in self._patience.spent(pressing, now):
             match self._policies[name].when_full:
                 case "resync":
                     await self._drop(name)
