@@ -89,7 +89,7 @@ class Journal:
         self.limit_bytes = self.kept.stored + self.space.left()
         newest = tables.newest_record(self._connection)
         # Where all is trimmed, whoever has most has everything.
-        self.end = newest or self.sinks.highest(0) or self.first - 1
+        self.end = self.sinks.highest(self.first - 1) if newest is None else newest
         self.trimmed_to = self.sinks.lowest(self._before_oldest())
 
     # What callers ask between transactions.

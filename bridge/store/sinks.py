@@ -135,8 +135,8 @@ class SinkCursors:
         return min([default, *(s.position for s in self._sinks.values() if s.detached_at is None)])
 
     def highest(self, default: int) -> int:
-        """The highest position of any sink, `default` at least."""
-        return max([default, *(sink.position for sink in self._sinks.values())])
+        """The highest position of any sink, or `default` where there is none."""
+        return max((sink.position for sink in self._sinks.values()), default=default)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Make durable what changed, in the caller's transaction."""

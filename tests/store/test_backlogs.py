@@ -206,3 +206,26 @@ async def test_dropping_nothing_moves_nothing(log: Log) -> None:
 async def test_the_backlog_of_a_sink_that_is_not_open_cannot_be_dropped(log: Log) -> None:
     with pytest.raises(Refused, match="not open"):
         await log.drop_backlog("out", None)
+
+
+async def test_of_a_batch_that_a_sink_has_a_part_of_only_the_rest_is_dropped(log: Log) -> None:
+    start = (await log.open_sink("out", "f")).position
+    await store(log, deleted("a", 1), change("b", 2), deleted("c", 3), change("d", 4))
+    log.acknowledge("out", start + 1)
+    dropped = await log.drop_backlog("out", None)
+    assert (dropped.records, dropped.deletions) == ({"pods": 3}, {"pods": 1})
+    assert await heard(log, "out", dropped.end) == [("RESYNC", ""), ("DELETED", "3")]
+
+
+async def test_work_for_one_sink_sees_the_inventory(log: Log) -> None:
+    found: list[object] = []
+
+    def look(inventory: Inventory) -> Sequence[Change]:
+        found.append((inventory.get(b"shop/a"), list(inventory.scan(b"", None)), inventory.suspects(9)))
+        return ()
+
+    await store(log, change("a", 1))
+    await log.append(PODS, "", look, size=10, audience="out")
+    await log.flush()
+    known = Known(change("a", 1).uid, "1")
+    assert found == [(known, [(b"shop/a", known)], [])]

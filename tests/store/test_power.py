@@ -2,21 +2,25 @@
 
 import random
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from bridge.changes.change import Change
 from bridge.changes.reconcile import Inventory, Known
 from bridge.errors import BridgeError
-from bridge.store import fold, journal
+from bridge.store import backlog, fold, journal, tables
+from bridge.store.amend import request_snapshots
+from bridge.store.backlog import attach, drop, finish
 from bridge.store.codec import RowDecoder
 from bridge.store.database import Database
 from bridge.store.group import Append
 from bridge.store.journal import Journal
+from bridge.store.letters import LetterBox
 from bridge.store.space import MIN_BYTES, Budget
 from bridge.store.tail import unpack
 from tests.store.apsw_disk import Disk, Operation, connector
-from tests.store.samples import PODS, change, emit
+from tests.store.samples import PODS, change, emit, letter, owed
 
 SECTOR = 512
 
@@ -127,6 +131,99 @@ def test_no_power_cut_loses_a_commit_or_damages_the_file(tmp_path: Path) -> None
 def test_the_simulation_tells_full_from_normal(tmp_path: Path) -> None:
     """Without the sync in each commit cuts do lose commits: the test above can fail."""
     assert len(losses(tmp_path, 20261123, synchronous="NORMAL")) > 20
+
+
+class Promise(NamedTuple):
+    """What was said to be done after so many operations of the disk."""
+
+    operations: int
+    buried: frozenset[int]
+    gone: frozenset[int]
+    requested: frozenset[str]
+    position: int
+
+
+def delivery(directory: Path, disk: Disk, chance: random.Random) -> list[Promise]:
+    """Letters are buried, purged and redriven, snapshots requested, backlogs dropped; what each promised."""
+    database = Database.open(directory / "log.db", connector=connector(disk))
+    database.connection.execute("PRAGMA wal_autocheckpoint = 60")
+    log = Journal(database, Budget.of(MIN_BYTES))
+    attach(log, "out", "f", None)
+    letters = LetterBox(log)
+    buried: set[int] = set()
+    gone: set[int] = set()
+    requested: set[str] = set()
+    promises: list[Promise] = []
+    for number in range(1, 201):
+        kind = chance.choice(["MODIFIED", "DELETED"])
+        item = change(f"p{number % 40}", number, kind=kind, body=chance.randbytes(chance.choice([10, 3000])))
+        log.prepare([Append(PODS, "", emit(item), 1, None, None, None, 0.0)], force=False)
+        log.commit()
+        what = chance.random()
+        if what < 0.3:
+            letters.bury([letter(number, item)])
+            buried.add(number)
+        elif what < 0.4 and buried:
+            meant = {one.number: one.position for one in letters.read(None, 0, 5)}
+            if chance.random() < 0.5:
+                letters.purge("out", meant)
+            else:
+                letters.redrive("out", meant, force=True)
+            gone |= set(meant.values())
+        elif what < 0.5:
+            request_snapshots(log, [owed(scope=str(number))])
+            requested.add(str(number))
+        elif what < 0.55:
+            drop(log, "out", None, ())
+        assert disk.recording is not None
+        done = frozenset(buried), frozenset(gone), frozenset(requested)
+        promises.append(Promise(len(disk.recording), *done, log.sinks["out"].position))
+    return promises
+
+
+def test_no_power_cut_takes_back_what_the_delivery_was_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters, requests and the sink's position, and a drop that was cut off is finished: no part is seen."""
+    monkeypatch.setattr(backlog, "_ROWS", 3)
+    chance = random.Random(20261128)
+    disk = Disk()
+    operations = disk.recording = []
+    (tmp_path / "life").mkdir()
+    promises = delivery(tmp_path / "life", disk, chance)
+    disk.recording = None
+    unfinished = 0
+    for trial in range(100):
+        cut = chance.randint(promises[0].operations, len(operations))
+        now = max((one for one in promises if one.operations <= cut), key=lambda one: one.operations)
+        after = promises[min(promises.index(now) + 1, len(promises) - 1)]
+        directory = tmp_path / f"cut{trial}"
+        directory.mkdir()
+        for name, content in image(operations[:cut], chance).items():
+            (directory / name).write_bytes(content)
+        unfinished += keeps(directory, now, after)
+    assert unfinished > 0, "no cut fell into a drop: this proves nothing of it"
+
+
+def keeps(directory: Path, now: Promise, after: Promise) -> bool:
+    """What was promised is there, and nothing else but what came next; returns whether a drop was cut off."""
+    database = Database.open(directory / "log.db")
+    try:
+        assert database.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        log = Journal(database, Budget.of(MIN_BYTES))
+        unfinished = bool(log.sinks.unfinished())
+        finish(log)
+        position = attach(log, "out", "f", None).position
+        assert log.sinks.unfinished() == []
+        assert position in (now.position, after.position)
+        kept = {one.position for one in LetterBox(log).read(None, 0, 1000)}
+        assert now.buried - after.gone <= kept <= after.buried - now.gone
+        requests = {request.scope for request in tables.read_requests(database.connection)}
+        assert now.requested <= requests <= after.requested
+        log.rows(position, 1 << 30)
+        return unfinished
+    finally:
+        database.close()
 
 
 def check(directory: Path, number: int, acknowledged: int) -> None:

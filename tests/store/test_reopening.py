@@ -111,3 +111,13 @@ def test_trimming_what_a_sink_still_needs_stops_the_program(tmp_path: Path) -> N
     with database.transaction() as connection, pytest.raises(InvariantError, match="still needs"):
         trim(connection, cursors, start + 2, start + 2, 0)
     database.close()
+
+
+async def test_a_sink_of_a_log_that_never_had_a_record_lags_by_nothing_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    """Else draining would wait for a million positions that nobody has."""
+    for _ in range(3):
+        async with SqliteLog.open(tmp_path) as log:
+            assert (await log.open_sink("out", "f")).position == log.end()
+            await log.flush()
