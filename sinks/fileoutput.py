@@ -6,6 +6,7 @@ Everything here blocks; it is called in a worker thread.
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
+from threading import Lock
 from typing import ClassVar, NamedTuple
 
 from bridge.delivery.sink import Unavailable
@@ -48,6 +49,7 @@ class FileOutput:
         self._search = True  # the next batch may begin with what an earlier run has written
         self._suspect = False  # so may it after a write that could not be taken back
         self._match: _Match | None = None
+        self._turn = Lock()  # a delivery and a reopening never meet
         self._open()
         self._tidier = Tidier(path, rotate) if rotate else None
         if self._tidier:
@@ -60,6 +62,10 @@ class FileOutput:
             Unavailable: no room, or the file cannot be opened or rotated; nothing of the batch is left.
             OSError: the disk failed; the file must be opened anew.
         """
+        with self._turn:
+            self._deliver(values, replay=replay)
+
+    def _deliver(self, values: Sequence[bytes], *, replay: bool) -> None:
         file = self._current()
         data = b"\n".join((*values, b""))
         if self._search and (replay or self._suspect):
@@ -73,7 +79,7 @@ class FileOutput:
 
     def reopen(self) -> None:
         """Let go of a file that was moved away; what cannot be opened now is said by the next delivery."""
-        with suppress(Unavailable):
+        with self._turn, suppress(Unavailable):
             self._current()
 
     def close(self) -> None:

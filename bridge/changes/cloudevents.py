@@ -56,13 +56,14 @@ class CloudEvents:
         group = f"apis/{_segment(stream.group)}" if stream.group else "api"
         self._collection = f"/{group}/{_segment(stream.version)}"
         self._resource = _segment(stream.resource)
-        self._common = {
-            "cluster": _text(bridge.cluster),
-            "stream": _text(stream.name),
-            "resource": _text(stream.resource),
-            "apiversion": _text(stream.api_version),
-            "kind": _text(stream.kind),
+        common = {
+            "cluster": bridge.cluster,
+            "stream": stream.name,
+            "resource": stream.resource,
+            "apiversion": stream.api_version,
+            "kind": stream.kind,
         }
+        self._common = {attribute: _text(value) for attribute, value in common.items() if value}
 
     def of_object(self, change: Change, identity: str, key: str, order: str) -> dict[str, str]:
         """The context attributes of ADDED, MODIFIED or DELETED.
@@ -75,29 +76,31 @@ class CloudEvents:
         """
         namespace, name = _segment(change.namespace), _segment(change.name)
         scope = f"{self._collection}/namespaces/{namespace}" if namespace else self._collection
-        attributes = self._attributes(change, identity, key, f"{scope}/{self._resource}/{name}")
-        attributes |= {
-            "sequence": _text(order),
-            "namespace": _text(change.namespace),
-            "name": _text(change.name),
-            "uid": _text(change.uid),
-            "resourceversion": _text(change.rv),
-        }
+        attributes = self._attributes(change, identity, key)
+        attributes["subject"] = f"{scope}/{self._resource}/{name}"
+        for attribute, value in (
+            ("sequence", order),
+            ("namespace", change.namespace),
+            ("name", change.name),
+            ("uid", change.uid),
+            ("resourceversion", change.rv),
+        ):
+            if value:
+                attributes[attribute] = _text(value)
         extra = change.extra or {}
         for member, extension in _FURTHER.items():
-            if member in extra:
-                attributes[extension] = _value(extra[member])
+            if member in extra and (text := _value(extra[member])):
+                attributes[extension] = text
         if not change.object:
             attributes["partial"] = "true"
-        return {name: value for name, value in attributes.items() if value}
+        return attributes
 
     def of_stream(self, change: Change, identity: str, key: str) -> tuple[dict[str, str], bytes]:
         """The context attributes and the data of RESYNC or POISON."""
         extra = {member: value for member, value in (change.extra or {}).items() if member != "id"}
-        attributes = self._attributes(change, identity, key, "")
-        return {name: value for name, value in attributes.items() if value}, msgspec.json.encode(extra)
+        return self._attributes(change, identity, key), msgspec.json.encode(extra)
 
-    def _attributes(self, change: Change, identity: str, key: str, subject: str) -> dict[str, str]:
+    def _attributes(self, change: Change, identity: str, key: str) -> dict[str, str]:
         # In the order of a native record, which lines of ours are known by.
         return {
             "type": _TYPES[change.type],
@@ -105,7 +108,6 @@ class CloudEvents:
             "time": self._clock.text(change.time),
             "specversion": "1.0",
             "source": self._source,
-            "subject": subject,
             "datacontenttype": "application/json",
             "partitionkey": _text(key),
             "origin": change.origin,

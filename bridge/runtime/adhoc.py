@@ -40,8 +40,8 @@ __all__ = ["Target", "WatchOptions", "demo", "watch"]
 
 _MEMORY_BYTES: Final = 16 << 20
 _DRAIN_SECONDS: Final = 2.0
-STDOUT: Final = "sinks.jsonlines:JsonLines"
-"""What the entry point `jsonlines` names; looking it up costs a tenth of the start."""
+STDOUT: Final = "sinks.lines:Stdout"
+"""What the entry point `jsonlines` writes there with; looking it up costs a tenth of the start."""
 _READER: Final = "stdout"
 _FORMATS: Final = {"json": "native", "kubernetes": "kubernetes"}
 _NO_TERMINAL: Final = (200, 24)
@@ -244,9 +244,7 @@ class _Lines:
     def __init__(self, records: MemoryLog, start: int, bridge: Bridge, form: Format) -> None:
         resume = Resume(records.identity.log_id, records.identity.incarnation, start)
         self._log = records
-        self._worker = Worker(
-            Plan(_READER, bridge, form=form), resolve_name(STDOUT)(path="-"), records, resume
-        )
+        self._worker = Worker(Plan(_READER, bridge, form=form), resolve_name(STDOUT)(), records, resume)
 
     async def run(self) -> None:
         await self._worker.run()

@@ -134,9 +134,10 @@ def test_an_event_is_frozen() -> None:
     assert rendered(change).value == (
         b'{"type":"kube-bridge.resource.modified","id":"4f1d-uid/pods/c0ffee00-1234/12345/U",'
         b'"time":"2026-11-21T09:00:00.123456Z","specversion":"1.0",'
-        b'"source":"/clusters/4f1d-uid/streams/pods","subject":"/api/v1/namespaces/shop/pods/web-0",'
+        b'"source":"/clusters/4f1d-uid/streams/pods",'
         b'"datacontenttype":"application/json","partitionkey":"prod-eu1//pods/shop/web-0","origin":"watch",'
         b'"cluster":"prod-eu1","stream":"pods","resource":"pods","apiversion":"v1","kind":"Pod",'
+        b'"subject":"/api/v1/namespaces/shop/pods/web-0",'
         b'"sequence":"00000512345","namespace":"shop","name":"web-0","uid":"c0ffee00-1234",'
         b'"resourceversion":"12345","data":{"kind":"Pod"}}'
     )

@@ -111,4 +111,20 @@ BUGS = (
         '    epoch_part = ""\n',
         ("tests/changes/test_identity.py::test_the_id_is_frozen",),
     ),
+    Bug(
+        "core-path-guessed",
+        "the subject of a core object is a path that no API server has",
+        "bridge/changes/cloudevents.py",
+        ' if stream.group else "api"\n',
+        "\n",
+        ("tests/changes/test_cloudevents.py",),
+    ),
+    Bug(
+        "empty-attribute-sent",
+        "a node's event has an empty attribute, which CloudEvents forbid: strict readers refuse it",
+        "bridge/changes/cloudevents.py",
+        "            if value:\n",
+        "            if True:\n",
+        ("tests/changes/test_cloudevents.py",),
+    ),
 )

@@ -3,12 +3,14 @@
 import subprocess
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Final
 
 import trio
 
 from bridge.runtime.adhoc import STDOUT
 from bridge.simulator import Simulator
+from sinks.lines import Lines
 from tests.end_to_end.program import bridge, clean_environment
 
 NOT_FOR_A_WATCH: Final = {
@@ -22,6 +24,8 @@ NOT_FOR_A_WATCH: Final = {
     "prometheus_client",
     "trio.testing",
     # Our own, for other commands, other outputs and things that went wrong.
+    "sinks.jsonlines",
+    "sinks.rotation",
     "bridge.config",
     "bridge.operations.http",
     "bridge.operations.metrics",
@@ -32,9 +36,13 @@ NOT_FOR_A_WATCH: Final = {
 }
 
 
-def test_standard_output_is_the_sink_that_the_entry_point_names() -> None:
+def test_standard_output_is_written_with_what_the_entry_point_names() -> None:
+    """Found without looking it up, and without what only files need."""
     (entry,) = entry_points(group="kube_bridge.sinks", name="jsonlines")
-    assert entry.value == STDOUT
+    by_name, directly = entry.load()(path="-"), resolve_name(STDOUT)()
+    assert isinstance(by_name, Lines)
+    assert isinstance(directly, Lines)
+    assert type(by_name._open()) is type(directly._open())
 
 
 async def test_a_watch_has_loaded_nothing_it_does_not_use_when_it_shows_the_first_event(

@@ -19,7 +19,7 @@ from bridge.changes.change import Batch, Change, StreamInfo
 from bridge.changes.envelope import Bridge, Renderer
 from bridge.delivery.sink import ClosedPipe, Resume
 from bridge.delivery.worker import Plan, Worker
-from sinks import jsonlines
+from sinks import lines
 from sinks.jsonlines import JsonLines
 from sinks.rotation import Rotate, rotated_files
 
@@ -87,7 +87,7 @@ async def main(path: str, cursor: str, count: int, pad: int, every: int = 1) -> 
 
 
 if __name__ == "__main__":
-    jsonlines._MOST_BYTES = int(os.environ.get("MAX_BYTES", jsonlines._MOST_BYTES))
+    lines._MOST_BYTES = int(os.environ.get("MAX_BYTES", lines._MOST_BYTES))
     place, mark, *sizes = sys.argv[1:]
     try:
         trio.run(lambda: main(place, mark, *map(int, sizes)))

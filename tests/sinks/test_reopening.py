@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import trio
 
 from bridge.delivery.sink import Reopened, Unavailable
 from sinks import appendfile
@@ -67,3 +68,24 @@ async def test_a_pipe_is_opened_again_with_the_next_record(tmp_path: Path) -> No
     assert [os.read(reader, 1000) for reader in readers] == [text(lines(1)), text(lines(2))]
     for reader in readers:
         os.close(reader)
+
+
+async def test_a_pipe_that_is_reopened_while_its_reader_is_waited_for_gets_all_of_the_record(
+    tmp_path: Path,
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    big = b'{"type":"' + b"x" * 300_000 + b'"}'
+    open_before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number
+    async with JsonLines(str(pipe)) as sink, trio.open_nursery() as nursery:
+        nursery.start_soon(sink.deliver, delivery([big]))
+        await trio.lowlevel.wait_readable(reader)
+        await sink.reopen()
+        taken = b""
+        while not taken.endswith(b"\n"):
+            await trio.lowlevel.wait_readable(reader)
+            taken += os.read(reader, 65536)
+        assert taken == big + b"\n"
+    assert len(os.listdir("/proc/self/fd")) == open_before, "the one that was let go is closed"  # noqa: PTH208
+    os.close(reader)

@@ -259,6 +259,11 @@ def test_a_rotation_without_a_limit_is_refused() -> None:
         Rotate(keep=3)
 
 
+def test_it_says_what_it_means_that_a_record_is_owned(path: Path) -> None:
+    assert JsonLines(str(path)).ownership == "written and synced, once each"
+    assert JsonLines("-").ownership == JsonLines("/dev/null").ownership == "taken by the kernel"
+
+
 def test_another_rotation_is_not_another_destination() -> None:
     """A sink whose options read differently would be a new one, and get everything again."""
     assert repr(JsonLines("x", Rotate(max_bytes=1 << 20))) == repr(JsonLines("x")) == "JsonLines(path='x')"
