@@ -2,7 +2,7 @@
 
 import random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -75,6 +75,7 @@ class Failing:
         return resume
 
     async def deliver(self, batch: Delivery) -> None:
+        assert batch.records
         await self._at("deliver")
         if self.place == "bury":
             raise Rejected({0: "r"})
@@ -101,6 +102,7 @@ class FailingLog(MemoryLog):
 
     async def bury(self, letters: list[DeadLetter]) -> None:
         await trio.sleep(0.01)
+        assert letters
         raise self.error
 
 
@@ -116,6 +118,7 @@ def worker(
 async def test_one_sinks_exception_at_any_await_never_cancels_another(
     overlap: Overlap, place: str, autojump_clock: MockClock
 ) -> None:
+    autojump_clock.autojump_threshold = 0
     log, well = MemoryLog(), ScriptedSink()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker(well, log, "well").run)
@@ -236,7 +239,7 @@ async def test_a_sink_is_told_where_it_stands() -> None:
             told.append(context)
             return await super().open(resume, context)
 
-    async def tell(**plan: object) -> Context:
+    async def tell(**plan: Any) -> Context:
         async with trio.open_nursery() as nursery:
             one = worker(Curious(), MemoryLog(), hooks=Hooks(streams=lambda: [PODS, NODES]), **plan)
             nursery.start_soon(one.run)
