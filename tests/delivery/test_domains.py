@@ -1,6 +1,7 @@
 """Each sink is its own failure domain: what one does, or does not do, changes nothing for another."""
 
 import random
+from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,7 +59,7 @@ class Failing:
     async def _at(self, place: str) -> None:
         await trio.sleep(0.01)
         if place == self.place:
-            raise self.error
+            raise copy(self.error)
 
     async def __aenter__(self) -> Self:
         await self._at("enter")
@@ -91,7 +92,7 @@ class FailingLog(MemoryLog):
     async def read(self, after: int, max_bytes: int) -> list:  # type: ignore[type-arg]  # of batches
         if self.place == "read":
             await trio.sleep(0.01)
-            raise self.error
+            raise copy(self.error)
         return list(await self.log.read(after, max_bytes))
 
     def end(self) -> int:
@@ -103,7 +104,7 @@ class FailingLog(MemoryLog):
     async def bury(self, letters: list[DeadLetter]) -> None:
         await trio.sleep(0.01)
         assert letters
-        raise self.error
+        raise copy(self.error)
 
 
 def worker(
