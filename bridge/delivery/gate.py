@@ -68,6 +68,11 @@ class Gate:
         self._pulse()
         return paced
 
+    def forgo(self) -> None:
+        """The call that was let in will not begin: if it was the probe, another one may be."""
+        self._breaker.abandon()
+        self._pulse()
+
     def hurry(self) -> None:
         """Do not wait for the rest of the pause."""
         self._breaker.hurry(trio.current_time())

@@ -134,6 +134,10 @@ class Handover:
                 await self._throttle.acquire(len(parcel.delivery.records), parcel.delivery.size)
         return await self._gate.enter(parcel.attempts)
 
+    def forgo(self) -> None:
+        """The call that was admitted will not begin."""
+        self._gate.forgo()
+
     async def call(self, parcel: Parcel, ticket: int, lane: int = 0) -> Mapping[int, str]:
         """Hand it over once; returns and raises as `insist`, or `Unavailable`: none is promised."""
         parcel.attempts += 1
@@ -175,7 +179,8 @@ class Handover:
         try:
             await self._letters.bury(letters)
         except LettersFull as error:
-            self._room = self._room or trio.Event()
+            if self._room is None:
+                self._room = trio.Event()
             self._trouble.park(str(error))
             return False
         if self._room is not None:

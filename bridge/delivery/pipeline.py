@@ -27,10 +27,14 @@ async def run_pipeline(session: Session) -> None:
             async with Crew.assemble(session.waits) as crew:
                 crew.start(line.settle)
                 crew.start(line.begin, crew)
-        except Unavailable:
+        except _Failed:
             # The breaker is open: the next call waits for it, and goes alone.
             replay_through = max(replay_through, session.ledger.reached)
             session.ledger.rewind()
+
+
+class _Failed(Exception):
+    """A call was in vain; the breaker knows."""
 
 
 class _Flight:
@@ -71,6 +75,8 @@ class _Line:
                     await self._wait()
                 flight = _Flight(Parcel(delivery))
                 ticket = await session.handover.admit(flight.parcel)
+                if self._failed:
+                    session.handover.forgo()
                 while self._failed:
                     await self._wait()  # for the end of this line
                 ledger.take(delivery.last_position)
@@ -93,6 +99,8 @@ class _Line:
             if flight.error is not None:
                 for other in self._flights:
                     await other.done.wait()
+                if isinstance(flight.error, Unavailable):
+                    raise _Failed from flight.error
                 raise flight.error
             await self._session.finish(flight.parcel, flight.refused)
             self._flights.popleft()

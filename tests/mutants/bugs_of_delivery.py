@@ -11,10 +11,11 @@ BUGS = (
     Bug(
         "acknowledged-before-delivery",
         "a kill during a delivery loses the batch: the cursor has passed it",
-        _WORKER,
-        "            seconds = await self._insist(sink, portion)\n",
-        "            self._reader.acknowledge(self._plan.name, delivery.last_position)\n"
-        "            seconds = await self._insist(sink, portion)\n",
+        "bridge/delivery/serial.py",
+        "                parcel = Parcel(delivery)\n",
+        "                session.ledger.settle(delivery.last_position)\n"
+        "                session.acknowledge()\n"
+        "                parcel = Parcel(delivery)\n",
         ("tests/delivery/test_worker.py::test_the_cursor_does_not_move_before_the_sink_owns_the_batch",),
     ),
     Bug(
@@ -32,6 +33,30 @@ BUGS = (
         "        self._replay_through = reader.end()\n",
         "        self._replay_through = resume.position\n",
         ("tests/delivery/test_worker.py::test_what_may_have_been_delivered_before_is_marked_as_a_replay",),
+    ),
+    Bug(
+        "probe-never-given-back",
+        "a pipeline that failed while it waited for its breaker stands still for ever",
+        "bridge/delivery/pipeline.py",
+        "                    session.handover.forgo()\n",
+        "                    pass\n",
+        ("tests/delivery/test_overlap.py",),
+    ),
+    Bug(
+        "lane-by-record",
+        "two requests for one object are in flight at once: the older state may arrive last",
+        "bridge/delivery/queues.py",
+        'crc32(record.key.encode("utf-8", "surrogatepass"))',
+        'crc32(record.id.encode("utf-8", "surrogatepass"))',
+        ("tests/delivery/test_overlap.py",),
+    ),
+    Bug(
+        "whole-batch-buried",
+        "records that the destination owns are dead letters too, and a redrive repeats them",
+        "bridge/delivery/handover.py",
+        "for index in sorted(refused)]",
+        "for index in range(len(parcel.delivery.records)) for refused in [dict.fromkeys(range(999), '')]]",
+        ("tests/delivery/test_overlap.py",),
     ),
     Bug(
         "filter-hides-a-gap",

@@ -1,0 +1,326 @@
+"""Each sink is its own failure domain: what one does, or does not do, changes nothing for another."""
+
+import random
+from copy import copy
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from bridge.changes.deadletter import DeadLetter
+from bridge.changes.envelope import Format
+from bridge.delivery.handout import Selection
+from bridge.delivery.rates import Rates
+from bridge.delivery.sink import (
+    Context,
+    Delivery,
+    Overlap,
+    Rejected,
+    Resume,
+    Sink,
+    Stopped,
+    Unavailable,
+)
+from bridge.delivery.stats import LATENCY_BOUNDS, Latencies, SinkState, SinkStats
+from bridge.delivery.throttle import Throttle
+from bridge.delivery.worker import Batching, Hooks, Plan, Worker
+from bridge.errors import StateError
+from tests.delivery.fakes import BRIDGE, NODES, PODS, START, Letters, MemoryLog, ScriptedSink, change, records
+
+PLACES = ["enter", "open", "deliver", "exit", "read", "bury", "verify"]
+ERRORS: list[Exception] = [
+    ValueError("v"),
+    OSError(5, "io"),
+    ExceptionGroup("g", [KeyError("k"), Unavailable("u")]),
+    Unavailable("u"),
+    Stopped("s"),
+    Rejected({0: "r"}),
+    Rejected({7: "no such record"}),
+    Rejected({}),
+    trio.BrokenResourceError(),
+    TimeoutError(),
+    AssertionError(),
+]
+
+
+class Failing:
+    """Fails at one place, always, after it has let others run."""
+
+    max_records = 3
+    max_bytes = 10_000
+    concurrency = 3
+
+    def __init__(self, overlap: Overlap, place: str, error: Exception) -> None:
+        self.overlap, self.place, self.error = overlap, place, error
+
+    async def _at(self, place: str) -> None:
+        await trio.sleep(0.01)
+        if place == self.place:
+            raise copy(self.error)
+
+    async def __aenter__(self) -> Self:
+        await self._at("enter")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._at("exit")
+
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        await self._at("open")
+        assert context.name.startswith("bad")
+        return resume
+
+    async def deliver(self, batch: Delivery) -> None:
+        assert batch.records
+        await self._at("deliver")
+        if self.place == "bury":
+            raise Rejected({0: "r"})
+
+
+class FailingLog(MemoryLog):
+    """The same for one reader of a shared log."""
+
+    def __init__(self, log: MemoryLog, place: str, error: Exception) -> None:
+        super().__init__()
+        self.log, self.place, self.error = log, place, error
+
+    async def read(self, after: int, max_bytes: int) -> list:  # type: ignore[type-arg]  # of batches
+        if self.place == "read":
+            await trio.sleep(0.01)
+            raise copy(self.error)
+        return list(await self.log.read(after, max_bytes))
+
+    def end(self) -> int:
+        return self.log.end()
+
+    def acknowledge(self, name: str, position: int) -> None:
+        self.log.acknowledge(name, position)
+
+    async def bury(self, letters: list[DeadLetter]) -> None:
+        await trio.sleep(0.01)
+        assert letters
+        raise copy(self.error)
+
+
+def worker(
+    sink: Sink, log: MemoryLog, name: str = "out", hooks: Hooks | None = None, **plan: object
+) -> Worker:
+    planned = Plan(name, BRIDGE, **plan)  # type: ignore[arg-type]  # what a test plans
+    return Worker(planned, sink, log, START, hooks=hooks, jitter=lambda: 1.0, logger=lambda *_, **__: None)
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+@pytest.mark.parametrize("place", PLACES)
+async def test_one_sinks_exception_at_any_await_never_cancels_another(
+    overlap: Overlap, place: str, autojump_clock: MockClock
+) -> None:
+    autojump_clock.autojump_threshold = 0
+    log, well = MemoryLog(), ScriptedSink()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker(well, log, "well").run)
+        for number, error in enumerate(ERRORS):
+            broken = FailingLog(log, place, error)
+            hooks = Hooks(letters=broken)  # type: ignore[arg-type]  # it only fails
+            nursery.start_soon(worker(Failing(overlap, place, error), broken, f"bad{number}", hooks).run)
+        for number in range(10):
+            log.append([change(number)])
+            await trio.sleep(5)
+            assert log.acknowledged.count(("well", number + 1)) == 1, "at once, whatever the others do"
+        nursery.cancel_scope.cancel()
+    assert autojump_clock.current_time() >= 50
+    assert well.closed == 1
+
+
+async def test_a_sink_that_is_frozen_for_an_hour_changes_nothing_for_another(
+    autojump_clock: MockClock,
+) -> None:
+    async def latencies(*frozen: Overlap) -> list[float]:
+        log, well, found = MemoryLog(), ScriptedSink(), list[float]()
+        async with trio.open_nursery() as nursery:
+            for overlap in frozen:
+                dead = ScriptedSink()
+                dead.gate = trio.Event()
+                dead.overlap, dead.concurrency = overlap, 4  # type: ignore[misc]  # of this one only
+                nursery.start_soon(worker(dead, log, f"dead-{overlap}", window_bytes=2000).run)
+            nursery.start_soon(worker(well, log, "well").run)
+            dice = random.Random(1)
+            for number in range(360):
+                begin = autojump_clock.current_time()
+                log.append([change(number, size=1_500_000 if number % 90 == 0 else 100)])
+                await wait_all_tasks_blocked()
+                assert len(well.owned) == number + 1
+                found.append(autojump_clock.current_time() - begin)
+                await trio.sleep(dice.random() * 20)
+            nursery.cancel_scope.cancel()
+        return found
+
+    assert await latencies(*Overlap) == await latencies()
+
+
+async def test_a_pause_lets_what_is_in_flight_end_and_a_resume_goes_on_behind_it() -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(one.pause)
+        await wait_all_tasks_blocked()
+        assert one.stats.state is SinkState.DELIVERING, "the call is in flight"
+        log.append([change(2)])
+        sink.gate.set()
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, log.cursor, sink.closed) == (SinkState.PAUSED, 1, 1)
+        assert not await one.drain(trio.current_time() + 100)
+        one.resume()
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, log.cursor) == (SinkState.DELIVERING, 2)
+        nursery.cancel_scope.cancel()
+    assert len(sink.seen) == 2
+
+
+async def test_a_parked_sink_is_cut_off_at_once_and_says_why() -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        one.park("the log has no room")
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, one.stats.reason) == (SinkState.PARKED, "the log has no room")
+        assert sink.closed == 1
+        await one.pause()
+        assert one.stats.state is SinkState.PARKED, "a pause does not hide it"
+        sink.gate.set()
+        one.resume()
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert log.cursor == 1
+
+
+@pytest.mark.parametrize("known", [Resume("another", 1, 0), Resume("log", 7, 0), Resume("log", 1, 99)])
+async def test_a_destination_that_is_ahead_of_this_state_ends_the_bridge_or_gets_a_snapshot(
+    known: Resume,
+) -> None:
+    log, lost = MemoryLog(), list[str]()
+    log.append([change(1)])
+
+    async def note(name: str) -> None:
+        lost.append(f"{name} at {log.cursor}")
+
+    sink = ScriptedSink()
+    sink.resumes_at = known
+    with pytest.raises(StateError, match="never gave out"):
+        await worker(sink, log, hooks=Hooks(on_state_loss=note)).run()
+    assert (lost, sink.owned) == ([], [])
+    async with trio.open_nursery() as nursery:
+        one = worker(sink, log, hooks=Hooks(on_state_loss=note), resync_on_state_loss=True)
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert lost == ["out at 0"], "before anything is handed out"
+    assert log.cursor == 1
+
+
+async def test_a_sink_is_told_where_it_stands() -> None:
+    told = list[Context]()
+
+    class Curious(ScriptedSink):
+        default_records = 4
+
+        async def open(self, resume: Resume, context: Context) -> Resume:
+            told.append(context)
+            return await super().open(resume, context)
+
+    async def tell(**plan: Any) -> Context:
+        async with trio.open_nursery() as nursery:
+            one = worker(Curious(), MemoryLog(), hooks=Hooks(streams=lambda: [PODS, NODES]), **plan)
+            nursery.start_soon(one.run)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        return told.pop()
+
+    assert await tell() == Context("out", "c", "cluster-uid", [PODS, NODES], "application/json", 4)
+    chosen = await tell(
+        selection=Selection(streams={"nodes"}), form=Format.CLOUDEVENTS, batching=Batching(max_records=7)
+    )
+    assert chosen == Context("out", "c", "cluster-uid", [NODES], "application/cloudevents+json", 7)
+    assert (await tell(batching=Batching(max_records=1000))).max_records == 10, "never more than it can take"
+
+
+async def test_sinks_that_share_a_rate_limit_stay_within_it_together(autojump_clock: MockClock) -> None:
+    log, throttle = MemoryLog(), Throttle(Rates(records=10, burst=10))
+    log.append([change(n) for n in range(100)])
+    sinks = [ScriptedSink(), ScriptedSink()]
+    begin = autojump_clock.current_time()
+    async with trio.open_nursery() as nursery:
+        for number, sink in enumerate(sinks):
+            nursery.start_soon(worker(sink, log, str(number), throttle=throttle).run)
+        await trio.sleep_until(begin + 9.5)
+        assert [len(sink.values) for sink in sinks] == [50, 50], "in turn"
+        await trio.sleep_until(begin + 19.5)
+        assert [len(sink.values) for sink in sinks] == [100, 100]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_rest_interrupts_the_wait_for_a_rate_limit(autojump_clock: MockClock) -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    log.append([change(n) for n in range(20)])
+    one = worker(sink, log, throttle=Throttle(Rates(records=0.001, burst=1)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        begin = autojump_clock.current_time()
+        await one.pause()
+        assert autojump_clock.current_time() == begin
+        assert log.cursor == 10
+        nursery.cancel_scope.cancel()
+
+
+def test_latencies_are_counted_by_the_first_bound_that_they_keep() -> None:
+    latencies, many = Latencies(), records(*[b"x"] * 3)
+    naive = [0] * (len(LATENCY_BOUNDS) + 1)
+    for now in (0.0005, 0.001, 0.02, 3, 10_000):
+        latencies.observe(many, now)
+        index = next((i for i, bound in enumerate(LATENCY_BOUNDS) if now <= bound), len(LATENCY_BOUNDS))
+        naive[index] += 3
+    assert latencies.counts == naive
+    assert latencies.seconds == pytest.approx(3 * (0.0005 + 0.001 + 0.02 + 3 + 10_000))
+
+
+def test_a_delivery_of_long_and_short_latencies_is_counted_record_by_record() -> None:
+    log, latencies = MemoryLog(), Latencies()
+    batch = log.append([change(1), change(2)])
+    first, last = records(b"a", b"b")
+    late = msgspec.structs.replace(last, change=msgspec.structs.replace(batch.changes[0], time=9_900_000))
+    latencies.observe([first, late], 10.0)
+    assert latencies.counts[LATENCY_BOUNDS.index(10.0)] == 1
+    assert latencies.counts[LATENCY_BOUNDS.index(0.1)] == 1
+    assert latencies.seconds == pytest.approx(10.1)
+
+
+def test_a_clock_that_went_back_gives_no_negative_latency() -> None:
+    stats = SinkStats("out")
+    stats.latencies.observe(records(b"a"), -5.0)
+    assert (stats.latencies.counts[0], stats.latencies.seconds) == (1, 0.0)
+
+
+async def test_letters_without_a_record_are_never_buried() -> None:
+    """A sink that refuses records it was not handed has answered nothing: all of it comes again."""
+    log, letters = MemoryLog(), Letters()
+    log.append([change(1)])
+    sink = ScriptedSink([Rejected({3: "what?"})])
+    one = worker(sink, log, hooks=Hooks(letters=letters))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, log.cursor, letters.kept) == (SinkState.RETRYING, 0, [])
+        nursery.cancel_scope.cancel()
