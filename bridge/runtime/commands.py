@@ -133,7 +133,8 @@ class Commands:
 
     async def _resume(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        return _state(await self._outlets.resume(self._sink(arguments.get("sink")).name))
+        await self._outlets.resume(self._sink(arguments.get("sink")).name)
+        return {"state": "resumed"}  # what it does now is seen a moment later
 
     async def _dead_letters(self, arguments: Mapping[str, Any], send: Send) -> Any:
         sink = self._sink_or_none(arguments)

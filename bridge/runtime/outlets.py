@@ -91,7 +91,7 @@ class Outlets:
         await worker.pause()
         return worker.stats
 
-    async def resume(self, name: str) -> SinkStats:
+    async def resume(self, name: str) -> None:
         """Have a sink go on that is paused, parked or halted. One that was released begins as a new one.
 
         Raises:
@@ -102,7 +102,6 @@ class Outlets:
             await worker.skip_to(await self._attach(self._sinks[name]))
             self._released.discard(name)
         worker.resume()
-        return worker.stats
 
     async def release(self, name: str, reason: str) -> None:
         """Park a sink, loudly, and let the log go on without it."""

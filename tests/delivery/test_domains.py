@@ -1,8 +1,9 @@
 """Each sink is its own failure domain: what one does, or does not do, changes nothing for another."""
 
 import random
+from copy import copy
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -58,7 +59,7 @@ class Failing:
     async def _at(self, place: str) -> None:
         await trio.sleep(0.01)
         if place == self.place:
-            raise self.error
+            raise copy(self.error)
 
     async def __aenter__(self) -> Self:
         await self._at("enter")
@@ -75,6 +76,7 @@ class Failing:
         return resume
 
     async def deliver(self, batch: Delivery) -> None:
+        assert batch.records
         await self._at("deliver")
         if self.place == "bury":
             raise Rejected({0: "r"})
@@ -90,7 +92,7 @@ class FailingLog(MemoryLog):
     async def read(self, after: int, max_bytes: int) -> list:  # type: ignore[type-arg]  # of batches
         if self.place == "read":
             await trio.sleep(0.01)
-            raise self.error
+            raise copy(self.error)
         return list(await self.log.read(after, max_bytes))
 
     def end(self) -> int:
@@ -101,7 +103,8 @@ class FailingLog(MemoryLog):
 
     async def bury(self, letters: list[DeadLetter]) -> None:
         await trio.sleep(0.01)
-        raise self.error
+        assert letters
+        raise copy(self.error)
 
 
 def worker(
@@ -116,6 +119,7 @@ def worker(
 async def test_one_sinks_exception_at_any_await_never_cancels_another(
     overlap: Overlap, place: str, autojump_clock: MockClock
 ) -> None:
+    autojump_clock.autojump_threshold = 0
     log, well = MemoryLog(), ScriptedSink()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker(well, log, "well").run)
@@ -236,7 +240,7 @@ async def test_a_sink_is_told_where_it_stands() -> None:
             told.append(context)
             return await super().open(resume, context)
 
-    async def tell(**plan: object) -> Context:
+    async def tell(**plan: Any) -> Context:
         async with trio.open_nursery() as nursery:
             one = worker(Curious(), MemoryLog(), hooks=Hooks(streams=lambda: [PODS, NODES]), **plan)
             nursery.start_soon(one.run)

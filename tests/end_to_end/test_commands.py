@@ -181,6 +181,7 @@ def test_a_bridge_without_dead_letters_lists_none(service: Service, run_bridge: 
 def test_a_log_that_was_rotated_by_others_is_opened_anew_at_sighup(
     service: Service, cluster: Cluster, namespace: str
 ) -> None:
+    service.wait_listed()
     rotated = service.folder / "out.jsonl.1"
     service.out.rename(rotated)
     service.program.signal(signal.SIGHUP)
