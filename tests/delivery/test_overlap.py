@@ -316,7 +316,7 @@ def test_a_sink_that_is_stopped_by_its_destination_keeps_its_cursor_until_a_pers
         await rig.finish()
 
     rig.run(scenario)
-    rig.oracle.check_end()
+    rig.oracle.check_end(skips=overlap is Overlap.PIPELINE)
 
 
 @pytest.mark.parametrize("overlap", WAYS)
