@@ -1,31 +1,27 @@
 """One sink's worker: opens it, delivers, begins anew after errors, rests when told to; holds back nobody."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import trio
 from trio.lowlevel import ParkingLot
 
-from bridge.changes.change import StreamInfo
-from bridge.changes.envelope import Bridge, Format
 from bridge.delivery.breaker import Breaker
 from bridge.delivery.crew import fatal
 from bridge.delivery.gate import Gate
-from bridge.delivery.handout import HandOut, Selection
-from bridge.delivery.handover import Halted, Handover, LetterBox
+from bridge.delivery.handout import HandOut
+from bridge.delivery.handover import Halted, Handover
 from bridge.delivery.lanes import run_lanes
 from bridge.delivery.ledger import Ledger
-from bridge.delivery.limits import Limits
-from bridge.delivery.pacing import Backoff, Retry
+from bridge.delivery.pacing import Backoff
 from bridge.delivery.pipeline import run_pipeline
+from bridge.delivery.plan import Batching, Hooks, Plan, content_type, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Context, Overlap, Resume, Sink, Sparing, Stopped, Unavailable
+from bridge.delivery.sink import Context, Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
-from bridge.delivery.throttle import Throttle
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
 from bridge.delivery.waits import Quit, Waits
 from bridge.errors import StateError
@@ -37,66 +33,6 @@ __all__ = ["Batching", "Hooks", "LogReader", "Plan", "Worker"]
 _WAYS: Final = {Overlap.NONE: run_serial, Overlap.PIPELINE: run_pipeline, Overlap.LANES: run_lanes}
 _FAILURES: Final = 5
 """Failures in a row, of two lanes or more, after which a sink with lanes is taken to be down."""
-_WINDOW_RECORDS: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """The `batch:` of a sink; None leaves it to the sink.
-
-    Attributes:
-        max_records: most records in one delivery.
-        max_bytes: most bytes in one delivery.
-        max_delay: seconds that a delivery which is not full waits for more.
-    """
-
-    max_records: int | None = None
-    max_bytes: int | None = None
-    max_delay: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is configured about one sink, beyond the sink itself.
-
-    Attributes:
-        name: the configured name; the cursor's name in the log.
-        bridge: whose records these are.
-        selection: which records it is handed.
-        form: how they are rendered.
-        retry: how tries are paced.
-        batching: how much is handed over at once.
-        throttle: a rate limit, perhaps shared with other sinks.
-        window_bytes: most bytes that are handed out and not yet settled, where calls overlap.
-        resync_on_state_loss: go on with a new snapshot when the destination knows a place that the log never
-            gave out; else that ends the bridge.
-    """
-
-    name: str
-    bridge: Bridge
-    selection: Selection = field(default_factory=Selection)
-    form: Format = Format.NATIVE
-    retry: Retry = field(default_factory=Retry)
-    batching: Batching = field(default_factory=Batching)
-    throttle: Throttle | None = None
-    window_bytes: int = 4 << 20
-    resync_on_state_loss: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a worker asks and tells others.
-
-    Attributes:
-        letters: where refused records are buried; None halts the sink before them.
-        streams: the streams that are known by now.
-        on_state_loss: awaited with the sink's name, before it goes on from its own cursor although its
-            destination is elsewhere: has a new snapshot made for it.
-    """
-
-    letters: LetterBox | None = None
-    streams: Callable[[], Sequence[StreamInfo]] = tuple
-    on_state_loss: Callable[[str], Awaitable[None]] | None = None
 
 
 class _Rest(NamedTuple):
@@ -146,7 +82,7 @@ class Worker:
         self._ledger = Ledger(resume.position)
         # An earlier process may have delivered everything that was in the log when this one began.
         self._replay_through = reader.end()
-        self._limits = _limits(sink, plan)
+        self._limits = limits_of(sink, plan)
         self._hand_out = HandOut(
             plan.name,
             plan.bridge,
@@ -339,7 +275,7 @@ class Worker:
             plan.bridge.cluster,
             plan.bridge.cluster_uid,
             [stream for stream in self._hooks.streams() if wanted is None or stream.name in wanted],
-            _content_type(plan.form),
+            content_type(plan.form),
             self._limits.records,
         )
         known = await sink.open(given, context)
@@ -397,21 +333,3 @@ class Worker:
     def _rest_for(self, state: SinkState, reason: str, event: str, **fields: object) -> None:
         self._rest = _Rest(state, reason)
         self._logger("error", event, sink=self._plan.name, **fields, reason=reason)
-
-
-def _limits(sink: Sink, plan: Plan) -> Limits:
-    batching = plan.batching
-    usual = sink.default_records if isinstance(sink, Sparing) else sink.max_records
-    overlapping = sink.overlap is not Overlap.NONE
-    return Limits(
-        records=min(batching.max_records or usual, sink.max_records),
-        bytes=min(batching.max_bytes or sink.max_bytes, sink.max_bytes),
-        delay=batching.max_delay,
-        concurrency=sink.concurrency if overlapping else 1,
-        window_records=_WINDOW_RECORDS,
-        window_bytes=plan.window_bytes,
-    )
-
-
-def _content_type(form: Format) -> str:
-    return "application/cloudevents+json" if form == "cloudevents" else "application/json"

@@ -40,7 +40,9 @@ BUGS = (
         "bridge/delivery/pipeline.py",
         "                    session.handover.forgo()\n",
         "                    pass\n",
-        ("tests/delivery/test_overlap.py",),
+        (
+            "tests/delivery/test_overlap.py::test_a_pipeline_whose_breaker_is_ready_before_its_last_call_has_failed_goes_on",
+        ),
     ),
     Bug(
         "lane-by-record",
