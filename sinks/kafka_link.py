@@ -93,7 +93,10 @@ class Link:
                 if burst > _BURST or window.in_flight + len(messages) > LIMIT:
                     burst = 0
                     await self._room(position, len(messages))
-                slot = await self._hand_over(position, messages)
+                slot = window.take(position, messages[0].topic, len(messages))
+                for at, message in enumerate(messages):
+                    if not self._produce(message, slot):
+                        await self._insist(message, slot, unsent=len(messages) - at)
             if position <= window.singly_through and not await self._alone(slot, refused):
                 continue
             slots.append(slot)
@@ -162,18 +165,19 @@ class Link:
         await self._wait(lambda: window.in_flight + messages <= LIMIT or not window.in_flight)
         window.gap_at = None
 
-    async def _hand_over(self, position: int, messages: Sequence[Message]) -> Slot:
-        slot = self._window.take(position, messages[0].topic, len(messages))
-        for index, message in enumerate(messages):
-            try:
-                while not self._produce(message, slot):
-                    await self._wait(partial(self._less_than, self._window.in_flight))
-            except BaseException:
-                # The rest of this record was not sent, and nobody will report it.
-                for _ in messages[index:]:
-                    slot(_Unsent(), None)
-                raise
-        return slot
+    async def _insist(self, message: Message, slot: Slot, unsent: int) -> None:
+        """Wait for room in librdkafka's queue; whoever follows is refused until this record is there."""
+        self._window.gap_at = slot.position
+        try:
+            while not self._produce(message, slot):
+                self._wake.unpark()
+                await self._wait(partial(self._less_than, self._window.in_flight))
+        except BaseException:
+            # Nobody will report what librdkafka never got: the record counts as failed, and comes again.
+            for _ in range(unsent):
+                slot(_Unsent(), None)
+            raise
+        self._window.gap_at = None
 
     def _produce(self, message: Message, slot: Slot) -> bool:
         """Hand one message to librdkafka, which never waits; False when its queue is full."""

@@ -62,6 +62,7 @@ class Composer:
             [] if content_type == _PLAIN_CONTENT else [("content-type", content_type.encode())]
         )
         self._max_bytes = max_bytes
+        self._sound: set[str] = set()
 
     def topic(self, record: Record) -> str:
         """Where a record goes."""
@@ -99,9 +100,11 @@ class Composer:
         return (event, tombstone) if self._tombstone else (event,)
 
     def _fitting(self, message: Message, record: Record) -> Message:
-        problem = name_problem(message.topic)
-        if problem is not None:
-            raise Refused(f"Kafka cannot take this record: {problem}.")
+        if message.topic not in self._sound:
+            problem = name_problem(message.topic)
+            if problem is not None:
+                raise Refused(f"Kafka cannot take this record: {problem}.")
+            self._sound.add(message.topic)
         limit = min(self._max_bytes, self.limits.get(message.topic, self._max_bytes))
         # The object is nearly all of it: only who comes near the limit is measured.
         if len(record.value) + 4096 <= limit or message.size <= limit:

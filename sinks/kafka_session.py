@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["CredentialsChanged", "Session", "problems"]
 
 T = TypeVar("T")
+_BURST: Final = 200
 _CREDENTIALS: Final = ("authentication", "tls")
 _BATCH_BYTES: Final = 1_000_000
 _BATCH_OVERHEAD: Final = 512
@@ -186,12 +187,12 @@ class Session:
         self._look_at_credentials(plan)
         crash_point("sink.begin")
         refused: dict[int, str] = {}
-        parcels = _compose(composer, batch, refused)
         if self._transactions is not None:
+            parcels = await _compose(composer, batch, refused)
             await self._look_at_new_topics(plan, parcels)
             await self._transactions.deliver(batch, dict(parcels), refused)
-        elif parcels:
-            await self._pipeline(plan, parcels, refused)
+        else:
+            await self._pipeline(plan, composer, batch, refused)
         crash_point("sink.written")
         if refused:
             raise Rejected(
@@ -211,20 +212,23 @@ class Session:
             if plan.credentials() != self._credentials:
                 raise CredentialsChanged("Kafka's credentials have changed: connecting anew with them.")
 
-    async def _pipeline(self, plan: _Plan, parcels: Sequence[Parcel], refused: dict[int, str]) -> None:
+    async def _pipeline(
+        self, plan: _Plan, composer: Composer, batch: Delivery, refused: dict[int, str]
+    ) -> None:
         """Send behind what is on its way already, and wait until these are owned."""
         alone = not self._calls
         self._calls += 1
         try:
             async with self._order:
                 try:
+                    parcels = await _compose(composer, batch, refused)
                     link = await self._living_link(plan, alone=alone)
                     await self._look_at_new_topics(plan, parcels)
                 except BaseException:
                     if self._link is not None:
-                        self._link.hold_back(parcels[0][0])
+                        self._link.hold_back(batch.records[0].position)
                     raise
-                slots = await link.send(parcels, refused, alone=alone)
+                slots = [] if not parcels else await link.send(parcels, refused, alone=alone)
             await link.settle(slots)
         finally:
             self._calls -= 1
@@ -350,9 +354,12 @@ async def problems(options: "Kafka", context: Context) -> Sequence[str]:
     return [*(trouble.sentence for trouble in troubles), *found.advice]
 
 
-def _compose(composer: Composer, batch: Delivery, refused: dict[int, str]) -> list[Parcel]:
+async def _compose(composer: Composer, batch: Delivery, refused: dict[int, str]) -> list[Parcel]:
+    """The messages of all records; others get the event loop between bursts of them."""
     parcels: list[Parcel] = []
-    for record in batch.records:
+    for number, record in enumerate(batch.records, 1):
+        if number % _BURST == 0:
+            await trio.lowlevel.checkpoint()
         try:
             parcels.append((record.position, composer.compose(record)))
         except Refused as error:
