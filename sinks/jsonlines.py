@@ -33,7 +33,7 @@ class JsonLines(Lines):
     Attributes:
         path: a file, created if it is missing (mode 0600), or "-" for standard output. A named pipe or
             a device is written as it is.
-        rotate: when a file is moved away and a new one begun; not part of which destination it is.
+        rotate: when a file is moved away and a new one begun.
     """
 
     path: str = field(
@@ -42,7 +42,6 @@ class JsonLines(Lines):
             "example": "/var/lib/kube-bridge/changes.jsonl",
         }
     )
-    # Another rotation is not another destination, so it does not show where a destination is told by.
     rotate: Rotate | None = field(
         default=None,
         repr=False,
@@ -59,6 +58,11 @@ class JsonLines(Lines):
                 f"`{self.path}` is no file, so there is nothing to rotate; write the path of a file "
                 "or leave rotate out"
             )
+
+    @property
+    def destination(self) -> str:
+        """The file."""
+        return self.path
 
     @property
     def max_bytes(self) -> int:

@@ -30,6 +30,7 @@ __all__ = [
     "ClosedPipe",
     "Context",
     "Delivery",
+    "Located",
     "Overlap",
     "Owning",
     "Record",
@@ -207,6 +208,20 @@ class Sparing(Protocol):
     @property
     def default_records(self) -> int:
         """Most records at once where the configuration says nothing."""
+        ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A sink of which some options say where it delivers, and the others only how.
+
+    A sink whose `destination` changes is a new one: it starts with a snapshot. Without this, every option is
+    taken for a part of the place.
+    """
+
+    @property
+    def destination(self) -> str:
+        """The place, in a form that other options, secrets among them, do not change."""
         ...
 
 

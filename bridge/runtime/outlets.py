@@ -9,7 +9,7 @@ import trio
 from bridge.changes.change import Cause, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
-from bridge.delivery.sink import Reopened, Resume
+from bridge.delivery.sink import Located, Reopened, Resume
 from bridge.delivery.stats import SinkStats
 from bridge.delivery.worker import Hooks, Worker
 from bridge.errors import UsageError
@@ -153,5 +153,7 @@ class Outlets:
 
 
 def _fingerprint(sink: SinkConfig) -> str:
-    """Which destination a cursor belongs to: another one is a new sink (its options' repr hides secrets)."""
-    return hashlib.sha256(f"{sink.type}\0{sink.options!r}".encode()).hexdigest()[:32]
+    """Which destination a cursor belongs to: another one is a new sink."""
+    options = sink.options
+    place = options.destination if isinstance(options, Located) else repr(options)  # which hides secrets
+    return hashlib.sha256(f"{sink.type}\0{place}".encode()).hexdigest()[:32]
