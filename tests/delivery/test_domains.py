@@ -28,6 +28,7 @@ from bridge.delivery.stats import LATENCY_BOUNDS, Latencies, SinkState, SinkStat
 from bridge.delivery.throttle import Throttle
 from bridge.delivery.worker import Batching, Hooks, Plan, Worker
 from bridge.errors import StateError
+from bridge.secret import SecretError
 from tests.delivery.fakes import BRIDGE, NODES, PODS, START, Letters, MemoryLog, ScriptedSink, change, records
 
 PLACES = ["enter", "open", "deliver", "exit", "read", "bury", "verify"]
@@ -40,6 +41,7 @@ ERRORS: list[Exception] = [
     Rejected({0: "r"}),
     Rejected({7: "no such record"}),
     Rejected({}),
+    SecretError("the secret's file cannot be read"),
     trio.BrokenResourceError(),
     TimeoutError(),
     AssertionError(),
