@@ -58,6 +58,27 @@ def test_every_option_is_taken_as_written() -> None:
     assert (found.timeout, found.concurrency, found.proxy) == (5.0, 16, Secret(env="HTTPS_PROXY"))
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "method: PUT",
+        "headers: {x-a: {env: HOOK_KEY}}",
+        "auth: {bearer: {env: TOKEN}}",
+        "tls: {ca: /ca}",
+        "signingSecret: {env: HOOK_SECRET}",
+        "compression: gzip",
+        "timeout: 5s",
+        "concurrency: 16",
+        "proxy: {env: HTTPS_PROXY}",
+    ],
+)
+def test_how_requests_are_made_is_not_which_destination_it_is(option: str) -> None:
+    """A cursor belongs to a destination, which the `repr` tells: tuning one costs no snapshot."""
+    url = "  url: https://hook.example\n"
+    assert repr(configured(f"{url}  {option}\n")) == repr(configured(url))
+    assert repr(configured(url)) != repr(configured("  url: https://other.example\n"))
+
+
 def test_a_url_is_enough_and_one_secret_needs_no_list() -> None:
     assert configured("  url: http://h\n") == Webhook("http://h")
     assert configured(f"  url: http://h\n  signingSecret: {SECRET}\n").signing_secret == (
