@@ -166,6 +166,11 @@ class Webhook:
         """One record a request unless batching is asked for."""
         return _BATCH_RECORDS if self.cloud_events == "batch" else 1
 
+    @property
+    def ownership(self) -> str:
+        """What it means that the receiver owns a record."""
+        return "answered with 2xx"
+
     async def __aenter__(self) -> Self:
         """Nothing is connected yet: an unreachable receiver is told by the first request."""
         async with AsyncExitStack() as stack:

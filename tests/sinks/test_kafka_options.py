@@ -209,3 +209,10 @@ def test_a_token_is_read_anew_each_time_with_the_end_it_names(tmp_path: Path) ->
 def test_the_largest_message_is_the_configured_one() -> None:
     assert message_max_bytes({}) == 1_000_000
     assert message_max_bytes({"message.max.bytes": value("2000000")}) == 2_000_000
+
+
+def test_check_is_told_when_a_record_is_kafkas() -> None:
+    assert Kafka("b:9092", "t").ownership == "confirmed by all replicas in sync"
+    assert Kafka("b:9092", "t", delivery="transactional").ownership == (
+        "committed together with our place in the log, once each for committed readers"
+    )

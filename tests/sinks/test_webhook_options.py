@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.config import ConfigError, Secret, loads
+from bridge.delivery.sink import Owning
 from sinks.webhook import Webhook
 from sinks.webhook_auth import AuthOptions, BasicOptions, OAuth2Options
 from tests.sinks.receiver import SECRET
@@ -56,6 +57,12 @@ def test_every_option_is_taken_as_written() -> None:
     assert len(found.signing_secret) == 2
     assert (found.method, found.cloud_events, found.compression) == ("PUT", "binary", "gzip")
     assert (found.timeout, found.concurrency, found.proxy) == (5.0, 16, Secret(env="HTTPS_PROXY"))
+
+
+def test_check_is_told_when_a_record_is_the_receivers() -> None:
+    sink = configured("  url: http://h\n")
+    assert isinstance(sink, Owning)
+    assert sink.ownership == "answered with 2xx"
 
 
 @pytest.mark.parametrize(
