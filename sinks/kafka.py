@@ -164,6 +164,13 @@ class Kafka:
         """How many batches may be on their way."""
         return 1 if self.transactional else 5
 
+    @property
+    def ownership(self) -> str:
+        """What it means that Kafka owns a record."""
+        if self.transactional:
+            return "committed together with our place in the log, once each for committed readers"
+        return "confirmed by all replicas in sync"
+
     async def __aenter__(self) -> Self:
         """Nothing is reached before `open`, which knows the names."""
         from sinks.kafka_session import Session  # noqa: PLC0415 - the client costs 100 ms to import

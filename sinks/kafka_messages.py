@@ -42,7 +42,12 @@ class Refused(Exception):
 
 
 class Composer:
-    """Makes messages of records, for one sink."""
+    """Makes messages of records, for one sink.
+
+    Attributes:
+        limits: topic -> what a message there may have.
+        control: topics that RESYNC and POISON were sent to.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Composer:
     ) -> None:
         """`max_bytes` is what our own client sends; `limits` adds what each topic takes."""
         self.limits: dict[str, int] = {}
+        self.control: set[str] = set()
         self._topics = topics
         self._event = on_delete != "tombstone"
         self._tombstone = on_delete != "event"
@@ -67,7 +73,9 @@ class Composer:
     def topic(self, record: Record) -> str:
         """Where a record goes."""
         if record.change.type in CONTROL_TYPES:
-            return self._topics.control(record.stream)
+            name = self._topics.control(record.stream)
+            self.control.add(name)
+            return name
         return self._topics.data(record.stream, record.change.namespace)
 
     def compose(self, record: Record) -> Sequence[Message]:

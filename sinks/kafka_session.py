@@ -299,9 +299,9 @@ class Session:
 
     async def _look_at_new_topics(self, plan: _Plan, parcels: Sequence[Parcel]) -> None:
         names = {messages[0].topic for _, messages in parcels} - self._checked
-        if names:
-            control = [name for name in names if name.endswith(".control")]
-            await self._check(plan, plan.wanted(sorted(names.difference(control)), sorted(control)))
+        if names and self._composer is not None:
+            control = self._composer.control
+            await self._check(plan, plan.wanted(sorted(names - control), sorted(names & control)))
 
     async def _check(self, plan: _Plan, wanted: Wanted) -> None:
         """Look at topics, and make those that are missing if so configured.

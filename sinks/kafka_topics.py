@@ -87,10 +87,6 @@ class Topics:
         data = [] if self._namespaced else [self.data(stream, "") for stream in streams]
         return sorted(set(data)), sorted({self.control(stream) for stream in streams})
 
-    def prefix(self) -> str:
-        """What all data topics begin with, as far as the template tells."""
-        return self._topic.replace("{cluster}", self._cluster).split("{")[0]
-
     def _render(self, template: str, stream: StreamInfo, namespace: str) -> str:
         values = {
             "cluster": self._cluster,

@@ -46,8 +46,9 @@ class Worker:
     """Delivers the log to one sink, from its cursor, for as long as `run` runs.
 
     Failure domains: `Unavailable` is retried for ever; `Rejected` records become dead letters, or halt this
-    sink; `Stopped` parks it; an unexpected error restarts it from its cursor with backoff; any other
-    `BridgeError` (a broken invariant, a lost state, a closed pipe) leaves `run`, for the command to handle.
+    sink; `Stopped` parks it; an unexpected error, or a secret that cannot be read, restarts it from its
+    cursor with backoff; any other `BridgeError` (a broken invariant, a lost state, a closed pipe) leaves
+    `run`, for the command to handle.
     """
 
     def __init__(
@@ -175,14 +176,16 @@ class Worker:
         """Hand out nothing while `move` moves the cursor in the log, then read on from where it says.
 
         What is in flight is cut off, and nothing is acknowledged before `move` has returned. Raises what it
-        raises; then the sink goes on from where it was.
+        raises; then the sink goes on from where it was. Once begun, `move` is not cancelled: the log does
+        what it was asked all the same, and what the sink would then read on from may be gone.
         """
         self._holds += 1
         self._scope.cancel()
         try:
             while self._busy:
                 await self._moved.park()
-            position = await move()
+            with trio.CancelScope(shield=True):
+                position = await move()
             self._rewind()
             self._ledger.pass_over(position)
             self.stats.position = position

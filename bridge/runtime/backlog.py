@@ -257,6 +257,8 @@ class BacklogKeeper:
         try:
             await outlet.drop(drop)
         except Refused as error:
+            # A part of it may have been dropped before the room ran out; what that is owed is noted down.
+            await self._desk.load([name])
             self._desk.release(name)
             await self._park(name, str(error))
             return

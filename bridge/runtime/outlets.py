@@ -43,6 +43,7 @@ class Outlets:
         self._owe = owe
         self._workers: dict[str, Worker] = {}
         self._released: set[str] = set()
+        self._returning = trio.Lock()
         self._streams: dict[str, StreamInfo] = {}
 
     @property
@@ -98,9 +99,10 @@ class Outlets:
             UsageError: it is not open yet.
         """
         worker = self._worker(name)
-        if name in self._released:
-            await worker.skip_to(await self._attach(self._sinks[name]))
-            self._released.discard(name)
+        async with self._returning:  # two persons who resume it must not have it begin twice
+            if name in self._released:
+                await worker.skip_to(await self._attach(self._sinks[name]))
+                self._released.discard(name)
         worker.resume()
 
     async def release(self, name: str, reason: str) -> None:
@@ -119,8 +121,12 @@ class Outlets:
     async def reopen(self) -> None:
         """Have sinks take up anew what was put aside under their feet, as log files are."""
         for sink in self._config.sinks:
-            if isinstance(sink.options, Reopened):
+            if not isinstance(sink.options, Reopened):
+                continue
+            try:
                 await sink.options.reopen()
+            except Exception as error:  # noqa: BLE001 - whatever a sink throws is its own failure domain
+                log("error", "a sink failed to open its files anew", sink=sink.name, error=repr(error))
 
     async def drain(self, deadline: float) -> None:
         """Deliver everything that is in the log, all sinks at once, until `deadline` (trio time)."""

@@ -70,7 +70,7 @@ def drop(
     """See `Backlogs.drop_backlog`.
 
     Raises:
-        Refused: the sink is not open, or there is no room.
+        Refused: the sink is not open, or there is no room; a part may be dropped, and its snapshots owed.
     """
     if not journal.sinks.attached(name):
         raise closed_to(name)

@@ -247,6 +247,8 @@ class Backlogs(Protocol):
 
         Raises:
             Refused: the sink is not open, or there is no room even for the identities: the sink must park.
+                A part may be dropped by then: whoever opens the sink finishes that, and `snapshot_requests`
+                tells what it is owed.
         """
         ...
 

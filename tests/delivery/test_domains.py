@@ -28,6 +28,7 @@ from bridge.delivery.stats import LATENCY_BOUNDS, Latencies, SinkState, SinkStat
 from bridge.delivery.throttle import Throttle
 from bridge.delivery.worker import Batching, Hooks, Plan, Worker
 from bridge.errors import StateError
+from bridge.secret import SecretError
 from tests.delivery.fakes import BRIDGE, NODES, PODS, START, Letters, MemoryLog, ScriptedSink, change, records
 
 PLACES = ["enter", "open", "deliver", "exit", "read", "bury", "verify"]
@@ -40,6 +41,7 @@ ERRORS: list[Exception] = [
     Rejected({0: "r"}),
     Rejected({7: "no such record"}),
     Rejected({}),
+    SecretError("the secret's file cannot be read"),
     trio.BrokenResourceError(),
     TimeoutError(),
     AssertionError(),
@@ -183,6 +185,33 @@ async def test_a_pause_lets_what_is_in_flight_end_and_a_resume_goes_on_behind_it
         assert (one.stats.state, log.cursor) == (SinkState.DELIVERING, 2)
         nursery.cancel_scope.cancel()
     assert len(sink.seen) == 2
+
+
+async def test_a_move_of_the_cursor_that_began_is_followed_to_its_end_whoever_is_cancelled() -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1), change(2)])
+    moved = trio.Event()
+
+    async def move() -> int:
+        await moved.wait()
+        return 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        async with trio.open_nursery() as asking:
+            asking.start_soon(one.drop, move)
+            await wait_all_tasks_blocked()
+            asking.cancel_scope.cancel()  # as the drain does; the log goes on with what it was asked
+            sink.gate.set()
+            with trio.CancelScope(shield=True):
+                await wait_all_tasks_blocked()
+                assert not sink.owned, "nothing is handed out from where the cursor may not be any more"
+                moved.set()
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert [record.position for delivery in sink.owned for record in delivery.records] == [2]
 
 
 async def test_a_parked_sink_is_cut_off_at_once_and_says_why() -> None:

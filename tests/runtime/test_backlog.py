@@ -69,6 +69,7 @@ class FakeLog:
         self.owed: list[SnapshotRequest] = []
         self.dropped: list[str] = []
         self.refuses = False
+        self.drops_a_part = False
 
     def end(self) -> int:
         return self.last
@@ -84,6 +85,8 @@ class FakeLog:
     ) -> Dropped:
         assert streams == ["pods", "cm"]
         await trio.lowlevel.checkpoint()
+        if self.drops_a_part:
+            self.owed = list(owed)  # durable with the first of several transactions
         if self.refuses:
             raise Refused("there is no room even for the identities")
         self.dropped.append(sink)
@@ -250,6 +253,18 @@ async def test_a_sink_whose_deletions_find_no_room_parks(autojump_clock: MockClo
     await bench.grow(95)
     assert "no room even for the identities" in bench.sinks.parked["slow"]
     assert bench.desk.waiting("slow") == []
+
+
+async def test_what_a_drop_that_ran_out_of_room_has_noted_down_is_owed_without_a_restart(
+    autojump_clock: MockClock,
+) -> None:
+    del autojump_clock
+    bench = Bench()
+    bench.log.refuses = bench.log.drops_a_part = True
+    await bench.grow(95)
+    assert list(bench.sinks.parked) == ["slow"]
+    assert bench.desk.waiting("slow") == bench.log.owed
+    assert bench.desk.owed("cm", ""), "nobody would let go of it later"
 
 
 async def test_a_sink_that_moves_is_waited_for_and_not_for_ever(autojump_clock: MockClock) -> None:

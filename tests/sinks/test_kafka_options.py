@@ -12,11 +12,14 @@ import pytest
 
 from bridge.changes.change import StreamInfo
 from bridge.config.loader import loads
+from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret, SecretError
 from sinks.kafka import Kafka
+from sinks.kafka_admin import Broken, Findings, Wanted
+from sinks.kafka_errors import Trouble
 from sinks.kafka_options import Sasl, Tls, message_max_bytes, security
 from sinks.kafka_topics import Topics, acl_lines, name_problem
-from tests.sinks.kafka_support import PODS
+from tests.sinks.kafka_support import PODS, START, context, delivery, record
 
 DEPLOYMENTS = StreamInfo("web", "apps", "v1", "deployments", "Deployment")
 
@@ -209,3 +212,33 @@ def test_a_token_is_read_anew_each_time_with_the_end_it_names(tmp_path: Path) ->
 def test_the_largest_message_is_the_configured_one() -> None:
     assert message_max_bytes({}) == 1_000_000
     assert message_max_bytes({"message.max.bytes": value("2000000")}) == 2_000_000
+
+
+def test_check_is_told_when_a_record_is_kafkas() -> None:
+    assert Kafka("b:9092", "t").ownership == "confirmed by all replicas in sync"
+    assert Kafka("b:9092", "t", delivery="transactional").ownership == (
+        "committed together with our place in the log, once each for committed readers"
+    )
+
+
+async def test_a_topic_that_a_record_names_first_is_looked_at_as_what_its_records_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By what goes there, not by how it is called: a control topic must not be made with compaction."""
+    looked_at: list[Wanted] = []
+
+    def inspect(_plan: object, wanted: Wanted, _create: object) -> tuple[Findings, list[str]]:
+        looked_at.append(wanted)
+        raise Broken(Trouble("enough", "enough", certain=True))
+
+    monkeypatch.setattr("sinks.kafka_session._inspect", inspect)
+    kafka = Kafka("127.0.0.1:1", "audit.control", control_topic="gaps")
+    for change in ("MODIFIED", "RESYNC"):
+        async with kafka:
+            await kafka.open(START, context(streams=()))
+            with pytest.raises(Unavailable):
+                await kafka.deliver(delivery(record(1, type_=change)))
+    assert [(wanted.data, wanted.control) for wanted in looked_at] == [
+        (["audit.control"], []),
+        ([], ["gaps"]),
+    ]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.config import ConfigError, Secret, loads
+from bridge.delivery.sink import Owning
 from sinks.webhook import Webhook
 from sinks.webhook_auth import AuthOptions, BasicOptions, OAuth2Options
 from tests.sinks.receiver import SECRET
@@ -56,6 +57,33 @@ def test_every_option_is_taken_as_written() -> None:
     assert len(found.signing_secret) == 2
     assert (found.method, found.cloud_events, found.compression) == ("PUT", "binary", "gzip")
     assert (found.timeout, found.concurrency, found.proxy) == (5.0, 16, Secret(env="HTTPS_PROXY"))
+
+
+def test_check_is_told_when_a_record_is_the_receivers() -> None:
+    sink = configured("  url: http://h\n")
+    assert isinstance(sink, Owning)
+    assert sink.ownership == "answered with 2xx"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "method: PUT",
+        "headers: {x-a: {env: HOOK_KEY}}",
+        "auth: {bearer: {env: TOKEN}}",
+        "tls: {ca: /ca}",
+        "signingSecret: {env: HOOK_SECRET}",
+        "compression: gzip",
+        "timeout: 5s",
+        "concurrency: 16",
+        "proxy: {env: HTTPS_PROXY}",
+    ],
+)
+def test_how_requests_are_made_is_not_which_destination_it_is(option: str) -> None:
+    """A cursor belongs to a destination, which the `repr` tells: tuning one costs no snapshot."""
+    url = "  url: https://hook.example\n"
+    assert repr(configured(f"{url}  {option}\n")) == repr(configured(url))
+    assert repr(configured(url)) != repr(configured("  url: https://other.example\n"))
 
 
 def test_a_url_is_enough_and_one_secret_needs_no_list() -> None:

@@ -1,0 +1,93 @@
+"""The sinks of one bridge together: what one of them does to a request for all, and requests that meet."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from bridge.changes.change import Change, StreamInfo
+from bridge.changes.envelope import Bridge
+from bridge.config import Config, loads
+from bridge.runtime.outlets import Outlets
+from bridge.store.contract import OpenedSink
+from bridge.store.memory import MemoryLog
+from tests.delivery.fakes import ScriptedSink
+
+CONFIG = """\
+cluster: {name: c}
+state: {path: state}
+streams: [{name: pods, resource: pods}]
+sinks:
+- {name: first, type: jsonlines, path: /first}
+- {name: second, type: jsonlines, path: /second}
+"""
+PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
+
+
+class Reopening(ScriptedSink):
+    """Counts what it is asked, and fails at it if it shall."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error, self.reopened = error, 0
+
+    async def reopen(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.reopened += 1
+        if self.error is not None:
+            raise self.error
+
+
+def configured(*sinks: Any) -> Config:
+    config = loads(CONFIG, "c.yaml", check_files=False)
+    return replace(
+        config,
+        sinks=tuple(replace(one, options=sink) for one, sink in zip(config.sinks, sinks, strict=True)),
+    )
+
+
+async def test_a_sink_that_fails_to_reopen_keeps_no_other_from_it() -> None:
+    broken, well = Reopening(OSError("no such luck")), Reopening()
+    outlets = Outlets(configured(broken, well), MemoryLog(), lambda *_: pytest.fail("nothing is owed"))
+    await outlets.reopen()
+    assert (broken.reopened, well.reopened) == (1, 1)
+
+
+@dataclass
+class SlowToOpen:
+    """A log that answers the second request to open a sink only once the sink has gone on."""
+
+    log: MemoryLog
+    asked: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.log, name)
+
+    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+        opened = await self.log.open_sink(name, fingerprint)
+        if name == "first":
+            self.asked += 1
+            if self.asked == 3:  # after the start and the first `resume`
+                await wait_all_tasks_blocked()  # the first one has done its work, and the sink its own
+        return opened
+
+
+async def test_two_that_resume_a_released_sink_at_once_do_it_once() -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    slow: Any = SlowToOpen(log)
+    outlets = Outlets(configured(sink, ScriptedSink()), slow, lambda *_: pytest.fail("nothing was missed"))
+    async with trio.open_nursery() as nursery:
+        await outlets.open(Bridge("c", "cluster-uid"), nursery)
+        await outlets.pause("second")  # which keeps all that is in the log
+        await outlets.release("first", "the log has no room for it")
+        change = Change("ADDED", "watch", 1, "n", "a", "u", "7", 0, b"{}")
+        await log.append(PODS, "", lambda _: [change], size=1)
+        async with trio.open_nursery() as persons:
+            persons.start_soon(outlets.resume, "first")
+            persons.start_soon(outlets.resume, "first")
+        await wait_all_tasks_blocked()
+        assert sum(len(delivery.records) for delivery in sink.owned) == 1
+        assert list(outlets.workers) == ["first", "second"]
+        nursery.cancel_scope.cancel()
