@@ -144,12 +144,6 @@ class Kafka:
         return f"{self.bootstrap_servers}\0{self.topic}\0{self.control_topic}"
 
     @property
-    def ownership(self) -> str:
-        """What it means that the destination owns a record."""
-        written = "written by all in-sync replicas"
-        return f"{written}, once each, with our place in the log" if self.transactional else written
-
-    @property
     def max_records(self) -> int:
         """More where each batch costs a transaction."""
         return 5000 if self.transactional else 1000

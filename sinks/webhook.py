@@ -162,11 +162,6 @@ class Webhook:
         return self.url
 
     @property
-    def ownership(self) -> str:
-        """What it means that the destination owns a record."""
-        return "answered with 2xx by the receiver"
-
-    @property
     def max_records(self) -> int:
         """One CloudEvent a request, but for its batch mode; else as many as `batch.maxRecords` asks for."""
         return 1 if self.cloud_events in ("structured", "binary") else _MOST_RECORDS

@@ -136,8 +136,7 @@ class Worker:
         Returns:
             True when the sink owns everything; False at the deadline, or when it rests or stopped before.
         """
-        self._gate.hurry()
-        self._waits.hurry()
+        self.hurry()
         resting = (SinkState.HALTED, SinkState.STOPPED, SinkState.PAUSED, SinkState.PARKED)
         with trio.move_on_at(deadline):
             while self._ledger.acknowledged < self._reader.end():
@@ -146,6 +145,11 @@ class Worker:
                 await self._moved.park()
             return True
         return False
+
+    def hurry(self) -> None:
+        """Wait for nothing but the destination from now on: tries that are waiting try again at once."""
+        self._gate.hurry()
+        self._waits.hurry()
 
     async def pause(self) -> None:
         """Begin nothing more; returns when nothing is in flight. A sink that rests already stays as it is."""

@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, InvariantError
 from bridge.logs import Incidents, log
 from bridge.operations.address import address
 
@@ -109,6 +109,8 @@ class _Server:
             await self._answer(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the client went away: its own loss
+        except InvariantError:
+            raise  # a promise is broken: that is not the command's failure alone
         except Exception as error:  # noqa: BLE001 - a defect here must not end the bridge
             self._incidents.report("control", "error", "a command failed unexpectedly", error=repr(error))
             with suppress(Exception):
@@ -135,6 +137,8 @@ class _Server:
 
         try:
             result = await self._handler(command, arguments, item)
+        except InvariantError:
+            raise
         except BridgeError as error:
             await _send(stream, {"error": str(error), "code": error.exit_code or 1})
         else:

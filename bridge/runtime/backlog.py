@@ -7,7 +7,7 @@ A sink that moves gets some seconds to catch up: a burst, or a snapshot, is no r
 ```
 resync   what it did not take is dropped, but for the identities of deletions. Once it takes records again
          it gets a snapshot of its own. Asked for first and durably, so a crash in between loses nothing.
-park     it stops, loudly, and holds back nothing from then on
+park     it stops, loudly, until it is resumed; meanwhile what it did not take is dropped in the same way
 block    nothing: intake waits for it, which the configuration had to allow
 ```
 
@@ -24,7 +24,7 @@ import trio
 
 from bridge.changes.change import Cause
 from bridge.config import Config
-from bridge.delivery.stats import SinkStats
+from bridge.delivery.stats import SinkState, SinkStats
 from bridge.logs import Incidents, log
 from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
@@ -32,6 +32,7 @@ from bridge.store.contract import Log, Refused
 
 __all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Patience", "Policy", "holders", "policies"]
 
+_REPAIR: Final = "repair it and resume it"
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
 _WORTH: Final = 4 << 20
@@ -107,6 +108,9 @@ class Outlet(Protocol):
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
         """Hand out nothing while `drop` moves the cursor; read on from the position that it returns."""
 
+    def park(self, reason: str) -> None:
+        """Stop, loudly, until somebody resumes it."""
+
 
 class Outlets(Protocol):
     """What the keeper needs of the sinks; `bridge.runtime.outlets.Outlets` has it."""
@@ -116,7 +120,7 @@ class Outlets(Protocol):
         """The workers of the sinks that hold back the log, by name."""
 
     async def release(self, name: str, reason: str) -> None:
-        """Park a sink, loudly; it is no longer among the workers."""
+        """Park a sink, loudly, and let the log forget it; it is no longer among the workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,9 @@ class BacklogKeeper:
     def resume(self) -> None:
         """Take up what an earlier life dropped: those snapshots wait for the sink as before."""
         for name in self._policies:
-            if any(request.cause == Cause.BACKLOG_FULL for request in self._desk.waiting(name)):
+            if name in self._outlets.workers and any(
+                request.cause == Cause.BACKLOG_FULL for request in self._desk.waiting(name)
+            ):
                 self._desk.hold(name)
                 records = self._outlets.workers[name].stats.records
                 self._recovering[name] = _Recovery(records, trio.current_time())
@@ -216,9 +222,8 @@ class BacklogKeeper:
                 case "resync":
                     await self._drop(name)
                 case "park":
-                    await self._park(
-                        name, "it lags so far that the log has no room for what it has not taken"
-                    )
+                    self._park(name)
+                    await self._drop(name)
                 case _:
                     self._incidents.report(
                         name, "warning", "intake waits for this sink, as whenFull: block says", sink=name
@@ -260,11 +265,13 @@ class BacklogKeeper:
             # A part of it may have been dropped before the room ran out; what that is owed is noted down.
             await self._desk.load([name])
             self._desk.release(name)
-            await self._park(name, str(error))
+            self._recovering.pop(name, None)
+            await self._outlets.release(name, f"{error}; {_REPAIR}")
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)
-        pause = 0.0 if before is None else min(max(before.pause * 2, _AGAIN_FIRST), _AGAIN_MAX)
+        parked = outlet.stats.state is SinkState.PARKED
+        pause = 0.0 if before is None or parked else min(max(before.pause * 2, _AGAIN_FIRST), _AGAIN_MAX)
         self._recovering[name] = _Recovery(outlet.stats.records, trio.current_time() + pause, pause)
         if pause:
             log(
@@ -275,9 +282,11 @@ class BacklogKeeper:
                 next_try_seconds=pause,
             )
 
-    async def _park(self, name: str, reason: str) -> None:
-        self._recovering.pop(name, None)
-        await self._outlets.release(name, f"{reason}; repair it and resume it")
+    def _park(self, name: str) -> None:
+        outlet = self._outlets.workers[name]
+        if outlet.stats.state is not SinkState.PARKED:
+            reason = "it lags so far that the log has no room for what it has not taken"
+            outlet.park(f"{reason}; {_REPAIR}")
 
     def _recover(self, name: str) -> None:
         recovery = self._recovering[name]

@@ -2,22 +2,26 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from contextlib import suppress
+from typing import Final, TypeAlias
 
 import trio
 
 from bridge.changes.change import Cause, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
+from bridge.delivery.plan import Hooks, Plan
 from bridge.delivery.sink import Located, Reopened, Resume
 from bridge.delivery.stats import SinkStats
-from bridge.delivery.worker import Hooks, Worker
-from bridge.errors import UsageError
+from bridge.delivery.worker import Worker
+from bridge.errors import Refused, UsageError
 from bridge.logs import log
 from bridge.runtime.sinkplans import SinkPlans
 from bridge.store.contract import Log
 
 __all__ = ["Outlets", "Owe"]
+
+_AGAIN_SECONDS: Final = 5.0
 
 Owe: TypeAlias = Callable[[SinkConfig, Cause], Awaitable[None]]
 """Has a sink owed a snapshot of all that it wants, durably."""
@@ -67,20 +71,40 @@ class Outlets:
             StateError: a cursor is not from this log.
         """
         plans = SinkPlans(self._config)
-        identity = self._log.identity
+        later: list[SinkConfig] = []
         for sink in self._config.sinks:
-            resume = Resume(identity.log_id, identity.incarnation, await self._attach(sink))
-            hooks = Hooks(
-                letters=self._log if sink.on_reject == "deadLetter" else None,
-                streams=lambda: list(self._streams.values()),
-                on_state_loss=self._lost_state,
-            )
-            plan = plans.plan(sink, bridge)
-            self._workers[sink.name] = Worker(plan, sink.options, self._log, resume, hooks=hooks)
+            try:
+                self._employ(sink, plans.plan(sink, bridge), await self._attach(sink))
+            except Refused as error:
+                log("error", "sink cannot be opened yet; the others go on", sink=sink.name, reason=str(error))
+                later.append(sink)
         await self._log.detach_sinks(list(self._sinks))
         self.bridge = bridge
         for worker in self._workers.values():
             nursery.start_soon(worker.run)
+        for sink in later:
+            nursery.start_soon(self._open_later, sink, plans.plan(sink, bridge))
+
+    async def _open_later(self, sink: SinkConfig, plan: Plan) -> None:
+        """A backlog that was being dropped finds no room yet: the other sinks may make some."""
+        position: int | None = None
+        while position is None:
+            await trio.sleep(_AGAIN_SECONDS)
+            with suppress(Refused):
+                position = await self._attach(sink)
+        log("info", "sink is opened", sink=sink.name)
+        await self._employ(sink, plan, position).run()
+
+    def _employ(self, sink: SinkConfig, plan: Plan, position: int) -> Worker:
+        identity = self._log.identity
+        hooks = Hooks(
+            letters=self._log if sink.on_reject == "deadLetter" else None,
+            streams=lambda: list(self._streams.values()),
+            on_state_loss=self._lost_state,
+        )
+        resume = Resume(identity.log_id, identity.incarnation, position)
+        worker = self._workers[sink.name] = Worker(plan, sink.options, self._log, resume, hooks=hooks)
+        return worker
 
     async def pause(self, name: str) -> SinkStats:
         """Hand a sink nothing until `resume`; returns once nothing is in flight.
@@ -127,6 +151,11 @@ class Outlets:
                 await sink.options.reopen()
             except Exception as error:  # noqa: BLE001 - whatever a sink throws is its own failure domain
                 log("error", "a sink failed to open its files anew", sink=sink.name, error=repr(error))
+
+    def hurry(self) -> None:
+        """The end is near: no sink waits for anything but its destination any more."""
+        for worker in self._workers.values():
+            worker.hurry()
 
     async def drain(self, deadline: float) -> None:
         """Deliver everything that is in the log, all sinks at once, until `deadline` (trio time)."""

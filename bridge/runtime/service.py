@@ -112,6 +112,7 @@ class _Service:
             with trio.move_on_after(_DRAIN_SECONDS) as drain:
                 async with trio.open_nursery() as second:
                     second.start_soon(_cancel_on, signals, drain)
+                    self._outlets.hurry()  # a full log takes what was read only once sinks have made room
                     await self._log.flush()
                     await self._outlets.drain(drain.deadline)
                     second.cancel_scope.cancel()

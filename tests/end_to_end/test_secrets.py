@@ -100,7 +100,7 @@ def search(story: Story, service: Service, copy: Path) -> Scanner:
     service.kill()
     scanner.tree(service.folder)
     scanner.bytes("stderr", service.log.encode())
-    shutil.copytree(service.state, copy)
+    shutil.copytree(service.state, copy, ignore=shutil.ignore_patterns("control.sock"))
     for path in copy.iterdir():
         if path.read_bytes()[:16] == b"SQLite format 3\0":
             scanner.database(path)

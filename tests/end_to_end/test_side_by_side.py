@@ -1,4 +1,4 @@
-"""Kafka, a webhook and a file on one bridge: two of them dead, objects of a megabyte, and nobody else notices."""
+"""Kafka, a webhook and a file on one bridge: two are dead, objects have a megabyte, the third notices nothing."""
 
 import base64
 import random
@@ -51,7 +51,8 @@ def test_a_file_beside_a_frozen_broker_and_a_silent_webhook_has_everything_in_bo
     stream: dict[str, object] = {
         "name": "cm", "apiVersion": "v1", "kind": "ConfigMap", "namespaces": [namespace],
     }  # fmt: skip
-    service = start_service(cluster, [stream])
+    state = {"path": "state", "maxBytes": "1Gi"}
+    service = start_service(cluster, [stream], state=state)
     service.document["sinks"] += [
         {
             "name": "events", "type": "kafka", "bootstrapServers": broker.bootstrap, "topic": namespace,

@@ -44,6 +44,10 @@ class FakeOutlet:
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
         self.stats.position = await drop()
 
+    def park(self, reason: str) -> None:
+        assert self.stats.state is not SinkState.PARKED, "it is told once"
+        self.stats.state, self.stats.reason = SinkState.PARKED, reason
+
     def take(self, records: int) -> None:
         self.stats.records += records
         self.stats.position += records
@@ -228,14 +232,32 @@ async def test_what_is_trimmed_bit_by_bit_costs_nobody_else_a_backlog(autojump_c
     assert bench.log.dropped == ["slow", "fast"], "still full: the next one is in the way after all"
 
 
-async def test_a_parked_sink_stops_and_holds_back_nothing(autojump_clock: MockClock) -> None:
+async def test_a_parked_sink_stops_and_holds_back_nothing_but_its_deletions(
+    autojump_clock: MockClock,
+) -> None:
+    del autojump_clock
+    bench = Bench("park")
+    await bench.grow(95)
+    stats = bench.outlets["slow"].stats
+    assert stats.state is SinkState.PARKED
+    assert "resume it" in stats.reason
+    assert bench.log.dropped == ["slow"], "the identities of deletions are kept"
+    await bench.grow(95)
+    assert bench.log.dropped == ["slow", "slow"], "also those that come while it is parked"
+    assert bench.sinks.parked == {}, "the log does not forget it"
+    assert not bench.desk.owed("cm", ""), "it gets no snapshot before it takes records again"
+
+
+async def test_a_parked_sink_that_is_resumed_gets_its_snapshot_at_once(autojump_clock: MockClock) -> None:
     del autojump_clock
     bench = Bench("park")
     await bench.grow(95)
     await bench.grow(95)
-    assert list(bench.sinks.parked) == ["slow"]
-    assert "resume it" in bench.sinks.parked["slow"]
-    assert bench.log.dropped == []
+    outlet = bench.outlets["slow"]
+    outlet.stats.state = SinkState.DELIVERING
+    outlet.take(1)
+    await bench.keeper.look()
+    assert bench.desk.owed("cm", "")
 
 
 async def test_block_does_nothing_but_say_so(autojump_clock: MockClock) -> None:

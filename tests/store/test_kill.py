@@ -102,7 +102,11 @@ async def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
     print(f"SEED={seed}")
     chance = random.Random(seed)
-    for _ in range(6):
+    for life in range(60):
         lives.live(seconds=0.5 + chance.random())
         await lives.inspect()
-    assert lives.committed > 100
+        if (
+            life >= 5 and lives.committed > 100
+        ):  # on a busy machine some lives end before they have done anything
+            return
+    raise AssertionError(f"only {lives.committed} committed")

@@ -85,7 +85,9 @@ async def test_kills_at_random_moments_leave_every_letter_and_deletion_in_one_pl
     seed = int(os.environ.get("SEED", random.randrange(1_000_000)))
     print(f"SEED={seed}")
     chance = random.Random(seed)
-    for _ in range(4):
+    for life in range(60):
         lives.live(seconds=0.7 + chance.random())
         await lives.inspect()
-    assert len(lives.said["committed"]) > 20
+        if life >= 3 and len(lives.said["committed"]) > 20:  # a busy machine may leave a life no time
+            return
+    raise AssertionError(f"only {len(lives.said['committed'])} committed")

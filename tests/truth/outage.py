@@ -149,7 +149,7 @@ class Outages:
         topics = "|".join(f"{which}.{resource}" for resource in _RESOURCES)
         return [
             Message(read.key, None if read.value is None else read.value.encode(), read.headers)
-            for read in self._broker.read(topics, _ALL, quiet=6)
+            for read in self._broker.read(topics, _ALL, quiet=4)
         ]
 
     def _objects(self) -> dict[str, Mapping[str, Any]]:
