@@ -23,8 +23,9 @@ __all__ = ["NAMESPACES", "REACHED", "Bridge", "Report", "history_of", "loading",
 
 _ELSEWHERE = ("log.folded", "log.buried", "log.purged", "log.redriven", "log.dropped", "rotate.")
 REACHED = tuple(point for point in POINTS if not point.startswith(_ELSEWHERE))
-"""What every run passes. A fold comes once per some megabytes of log (`tests/store/test_kill.py` dies there), what
-sinks are owed not at all (`tests/store/test_kill_delivery.py`), and this file is not rotated (`tests/sinks/test_crash.py`)."""
+"""What every run passes. A fold comes once per some megabytes of log (`tests/store/test_kill.py` dies there),
+nothing is owed to this sink (`tests/store/test_kill_delivery.py`), and its file is not rotated
+(`tests/sinks/test_crash.py`)."""
 NAMESPACES = ("truth-a", "truth-b")
 _STREAMS = {
     "configmaps": "v1/ConfigMap",
