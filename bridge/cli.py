@@ -8,6 +8,7 @@ import argparse
 import gc
 import os
 import re
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,8 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while an error can still be handled
     except BaseException as error:
         leaves = list(_leaves(error))
+        if all(isinstance(leaf, BrokenPipeError) for leaf in leaves) and _nobody_reads():
+            return _quietly(0)
         failures = [leaf for leaf in leaves if isinstance(leaf, BridgeError)]
         if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
             return _quietly(130)
@@ -78,6 +83,13 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+def _nobody_reads() -> bool:
+    """Whether the other end of the pipe that is our stdout is closed."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return bool(poll.poll(0))
 
 
 def _quietly(code: int) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,22 +42,27 @@ def ask(
         NotRunning: nobody listens.
         Refused: the bridge says why not.
     """
+    # What `item` raises is its own affair: not even a closed pipe means that the bridge is gone.
+    for answer in _answers(state, {"command": command, "arguments": arguments}):
+        if "item" in answer:
+            item(answer["item"])
+        elif "error" in answer:
+            raise Refused(answer["error"], answer["code"])
+        else:
+            return answer["result"]
+    raise NotRunning(f"the bridge behind {state / SOCKET} ended before it had answered")
+
+
+def _answers(state: Path, asked: dict[str, Any]) -> Iterator[Any]:
     path = state / SOCKET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_SECONDS)
         try:
             with address(path) as name:
                 connection.connect(name)
-            connection.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+            connection.sendall(json.dumps(asked).encode() + b"\n")
             with connection.makefile("rb") as answers:
-                for line in answers:
-                    answer = json.loads(line)
-                    if "item" in answer:
-                        item(answer["item"])
-                    elif "error" in answer:
-                        raise Refused(answer["error"], answer["code"])
-                    else:
-                        return answer["result"]
+                yield from map(json.loads, answers)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
             raise NotRunning(
                 f"no bridge runs on the state {state}: start it with `kube-bridge run`, or name its state "
@@ -69,4 +74,3 @@ def ask(
             raise NotRunning(f"the bridge behind {path} did not answer within {_SECONDS:.0f} s") from error
         except ConnectionError as error:
             raise NotRunning(f"the bridge behind {path} ended before it had answered") from error
-    raise NotRunning(f"the bridge behind {path} ended before it had answered")

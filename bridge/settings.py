@@ -61,12 +61,14 @@ class Text:
         write: what to write instead of a wrong one, as `lower-case letters and digits`.
         pattern: a regular expression for all of it, in what Python and JSON Schema have in common.
         check: for what a pattern cannot say: returns one sentence about what is wrong, or None.
+        private: it may hold a secret, as a URL may: messages do not repeat it.
     """
 
     what: str
     write: str
     pattern: str = ""
     check: Callable[[str], str | None] | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

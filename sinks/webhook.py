@@ -33,7 +33,7 @@ __all__ = ["Webhook"]
 _MOST_RECORDS: Final = 1000
 _BATCH_RECORDS: Final = 100
 _LONGEST_TIMEOUT: Final = 600
-_URL: Final = Text("an http or https URL", "one", check=url_problem)
+_URL: Final = Text("an http or https URL", "one", check=url_problem, private=True)
 _SIGNING: Final = Items(0, "", or_one=True)
 
 

@@ -23,7 +23,7 @@ __all__ = ["AuthOptions", "Authorization", "BasicOptions", "ClientCredentials", 
 _LIFETIME: Final = 300.0
 """Seconds for which a token without `expires_in` is believed; a 401 ends it before."""
 _EARLY: Final = 30.0
-_URL: Final = Text("an http or https URL", "one", check=url_problem)
+_URL: Final = Text("an http or https URL", "one", check=url_problem, private=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ slots are lost for ever (https://github.com/encode/httpcore/issues/1093); here n
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Self
+from urllib.parse import unquote_to_bytes
 
 import httpcore
 import httpx
@@ -57,6 +58,12 @@ class Client:
         self._proxy = proxy
         self._room = trio.Semaphore(limit, max_value=limit)
         self._idle: list[_Line] = []
+
+    @property
+    def query(self) -> list[bytes]:
+        """Values in the query of the address, as sent and as read: each may be a key that nobody must see."""
+        sent = [pair.partition(b"=")[2] for pair in self._url.query.split(b"&")]
+        return [form for value in sent for form in (value, unquote_to_bytes(value.replace(b"+", b" ")))]
 
     async def ask(self, method: str, headers: Headers, body: bytes, timeout: float) -> Answer:  # noqa: ASYNC109 - in all, over several tries
         """Send, and return the beginning of the answer.

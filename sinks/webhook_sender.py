@@ -118,7 +118,7 @@ class Sender:
 
     def _hidden(self, authorization: bytes) -> tuple[str, ...]:
         values = [kept.value() for _, kept in self._headers]
-        values += [authorization, authorization.partition(b" ")[2]]
+        values += [authorization, authorization.partition(b" ")[2], *self._client.query]
         # Hiding a short one would tear the text and protect nothing.
         return tuple(value.decode("utf-8", "replace") for value in values if len(value) > 5)  # noqa: PLR2004
 

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -116,3 +118,13 @@ def test_a_missing_letter_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = cli._parser().parse_args(["deadletters", "show", "--state", "x", "--id", "9"])
     with pytest.raises(UsageError, match="no dead letter 9"):
         arguments.run(arguments)
+
+
+def test_a_reader_that_leaves_ends_a_command_quietly() -> None:
+    command = [sys.executable, "-m", "bridge", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.close()
+        assert program.stderr is not None
+        assert program.stderr.read() == b""
+    assert program.returncode == 0

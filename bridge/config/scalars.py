@@ -138,7 +138,8 @@ class String(Scalar):
         if self.form.check is not None:
             problem = self.form.check(text)
             if problem is not None:
-                raise Wrong(f"{shown(text)} is not {self.form.what}: {problem}")
+                named = "" if self.form.private else f"{shown(text)} "
+                raise Wrong(f"{named}is not {self.form.what}: {problem}")
         elif not text:
             raise Wrong(f"is empty; write {self.form.write}")
         return text

@@ -292,7 +292,7 @@ class Worker:
             self._reader.verify(known.log_id, known.incarnation, known.position)
         except StateError as error:
             if not plan.resync_on_state_loss:
-                raise
+                raise StateError(f"sink {plan.name}: {error}") from error
             self._logger(
                 "error",
                 "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",

@@ -155,12 +155,14 @@ class _Recovery:
         records: what it had taken when the backlog was dropped.
         not_before: when its snapshot may be made.
         pause: how long that was put off.
+        begun: whether its snapshot may be made by now.
         through: where the snapshot ends in the log, once it does.
     """
 
     records: int
     not_before: float
     pause: float = 0.0
+    begun: bool = False
     through: int | None = None
 
 
@@ -270,8 +272,11 @@ class BacklogKeeper:
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)
-        parked = outlet.stats.state is SinkState.PARKED
-        pause = 0.0 if before is None or parked else min(max(before.pause * 2, _AGAIN_FIRST), _AGAIN_MAX)
+        if before is not None and not before.begun:
+            # It is still down: that says nothing about whether its snapshot finds room.
+            self._recovering[name] = _Recovery(outlet.stats.records, before.not_before, before.pause)
+            return
+        pause = 0.0 if before is None else min(max(before.pause * 2, _AGAIN_FIRST), _AGAIN_MAX)
         self._recovering[name] = _Recovery(outlet.stats.records, trio.current_time() + pause, pause)
         if pause:
             log(
@@ -301,4 +306,5 @@ class BacklogKeeper:
         # A dead sink must not have the log filled for it again and again.
         takes = stats.records > recovery.records or stats.position >= self._log.end()
         if takes and trio.current_time() >= recovery.not_before:
+            recovery.begun = True
             self._desk.release(name)

@@ -5,7 +5,8 @@ there; this module only composes it and says what is committed together.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -31,6 +32,8 @@ _PENDING_SECONDS: Final = 60.0
 _SUSPECTS: Final = 1000
 """Suspects asked about in one round."""
 _ALL_SUSPECTS: Final = 1_000_000
+_PART_BYTES: Final = 1 << 20
+"""Of a page that is committed at once, unless a single object is larger."""
 _POISON_RAW: Final = 64 * 1024
 """Bytes of an undecodable line that a POISON record shows at most."""
 
@@ -127,18 +130,24 @@ class WatchObserver:
             await self._log.append(self._stream, self._scope, lambda _: [begin], size=512)
 
     async def page(self, events: Sequence[Event]) -> None:
-        """Merge one page with the inventory."""
+        """Merge one page with the inventory, in parts that the log can make room for."""
         listing = self._current_listing()
         events = await self._redacted(events)
         now = self._tick(events)
-        await self._log.append(
-            self._stream,
-            self._scope,
-            lambda inventory: self._count(listing.page(inventory, events, time=now)),
-            size=_size(events),
-        )
-        await self._snapshots.page(events, time=now, epoch=self._rules.epoch, size=_size(events))
+        for part in _parts(events):
+            await self._log.append(
+                self._stream,
+                self._scope,
+                partial(self._merge, listing, part, now),
+                size=_size(part),
+            )
+            await self._snapshots.page(part, time=now, epoch=self._rules.epoch, size=_size(part))
         crash_point("list.page")
+
+    def _merge(
+        self, listing: Listing, events: Sequence[Event], now: int, inventory: Inventory
+    ) -> Sequence[Change]:
+        return self._count(listing.page(inventory, events, time=now))
 
     async def listed(self, rv: str) -> None:
         """Confirm what the listing passed over; commit deletions, RESYNC end and cursor together."""
@@ -303,6 +312,17 @@ class WatchObserver:
     def _control(self, kind: Type, extra: dict[str, Any], rv: str = "") -> Change:
         origin = Origin.WATCH if kind is Type.POISON else Origin.RESYNC
         return Change(kind, origin, self._now, "", "", "", rv, self._rules.epoch, b"", extra)
+
+
+def _parts(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """A page is as large as the server makes it; committed whole, it may never fit into a small log."""
+    start = size = 0
+    for at, event in enumerate(events):
+        size += _size([event])
+        if size > _PART_BYTES and at > start:
+            yield events[start:at]
+            start, size = at, _size([event])
+    yield events[start:]
 
 
 def _size(events: Sequence[Event]) -> int:

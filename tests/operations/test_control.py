@@ -54,6 +54,15 @@ async def test_items_and_the_result_arrive_as_they_were_sent(tmp_path: Path) -> 
     assert items == [{"number": number, "text": "\ud800 é \n"} for number in range(300)]
 
 
+async def test_a_reader_that_leaves_is_not_taken_for_a_bridge_that_ended(tmp_path: Path) -> None:
+    def leave(_: Any) -> None:
+        raise BrokenPipeError
+
+    async with serving(tmp_path):
+        with pytest.raises(BrokenPipeError):
+            await trio.to_thread.run_sync(partial(ask, tmp_path, "items", {"count": 3}, leave))
+
+
 async def test_what_cannot_be_done_is_one_sentence_with_its_exit_code(tmp_path: Path) -> None:
     async with serving(tmp_path):
         with pytest.raises(Refused, match="that cannot be") as refused:

@@ -192,6 +192,20 @@ async def test_a_sink_that_falls_behind_during_its_snapshot_is_tried_later_and_l
     assert pauses == [0, 1, 2, 4, 8, 16, 32, 60]
 
 
+async def test_a_sink_that_was_down_while_its_backlog_was_dropped_often_gets_its_snapshot_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    """Its snapshot was never begun, so nothing is known against it."""
+    del autojump_clock
+    bench = Bench()
+    for _ in range(5):
+        await bench.grow(95)
+    assert len(bench.log.dropped) > 1
+    bench.outlets["slow"].take(1)
+    await bench.grow(0)
+    assert len(bench.desk.owed("cm", "")) == 1
+
+
 async def test_a_sink_that_took_its_snapshot_starts_with_a_clean_record(autojump_clock: MockClock) -> None:
     del autojump_clock
     bench = Bench()

@@ -98,6 +98,18 @@ async def test_the_cursor_does_not_move_before_the_listing_is_complete() -> None
     assert state is None or state.cursor is None
 
 
+async def test_a_page_of_large_objects_is_committed_in_parts_and_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whole, it may be larger than what the log has room for, and then it would wait for ever."""
+    monkeypatch.setattr(intake, "_PART_BYTES", 400)
+    bench = Bench()
+    await bench.list(*[event(f"o{n}", f"u{n}", n + 1) for n in range(6)], rv=9)
+    sizes = [len(batch.changes) for batch in await bench.log.read(0, 1 << 30)]
+    assert sizes == [1, 2, 2, 2, 1]
+    assert [name for kind, name in await bench.told() if kind == "ADDED"] == [f"o{n}" for n in range(6)]
+
+
 async def test_a_relist_deletes_only_what_a_get_confirms_before_its_end() -> None:
     """[N4][N8] Promise 2: 404 is a DELETED inside the RESYNC pair, the same uid is none at all."""
     bench = Bench()

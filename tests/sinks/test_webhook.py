@@ -182,6 +182,14 @@ async def test_what_a_receiver_echoes_is_told_without_our_secrets() -> None:
             await send(sink, 1)
 
 
+async def test_what_a_receiver_echoes_is_told_without_the_keys_in_our_address() -> None:
+    echo = answer(400, b"no rule for /hook?key=s3ntinel%2F1, that is s3ntinel/1")
+    async with receiving(echo) as receiver, hooked(f"{receiver.url}?key=s3ntinel%2F1") as sink:
+        with pytest.raises(Rejected) as caught:
+            await send(sink, 1)
+    assert caught.value.reasons[0].endswith("no rule for /hook?key=***, that is ***")
+
+
 # Answers that do not end, or not well
 
 

@@ -116,6 +116,7 @@ def test_an_address_that_cannot_be_sent_to_is_told(url: str, words: str) -> None
     assert said.startswith("7: sinks[0].url: ")
     assert "is not an http or https URL: " in said
     assert words in said
+    assert "p4ss" not in said
 
 
 @pytest.mark.parametrize(
