@@ -19,6 +19,7 @@ from bridge.logs import log
 from sinks.kafka_cursor import Cursor, CursorStore, Unreadable
 from sinks.kafka_errors import NOT_THE_BATCH, delivery_trouble, shorten
 from sinks.kafka_messages import Message
+from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
 
 __all__ = ["Transactions"]
@@ -210,7 +211,7 @@ class Transactions:
     async def _take_over(self) -> Cursor | None:
         """A new producer, and the cursor that Kafka shows once everything older is finished."""
         self._discard()
-        producer = self._producer = Producer(self._configuration)
+        producer = self._producer = await self._alone(client, Producer, self._configuration)
         deadline = trio.current_time() + _INIT_SECONDS
         while True:
             try:
