@@ -31,6 +31,7 @@ _ABORT_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 3.0
 _FULL_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 0.25
+_TAKEN_BACK: Final = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
 
 
 class Run(Protocol):
@@ -42,11 +43,12 @@ class Run(Protocol):
 
 
 class _Aborted(Exception):
-    """The transaction was aborted, for certain; `errors` are the names and words of the messages' errors."""
+    """The transaction was aborted, for certain; `errors` are the messages', with name, words and topic."""
 
     def __init__(self, errors: Sequence[tuple[str, str, str]]) -> None:
         super().__init__(errors)
-        self.errors = list(errors)
+        # An abort takes back what waits, and that may be reported before what it was for.
+        self.errors = sorted(errors, key=lambda error: error[0] in _TAKEN_BACK)
 
     @property
     def one_by_one(self) -> bool:
