@@ -79,11 +79,13 @@ class Items:
         least: how many items there must be.
         write: what to write instead of too few.
         or_one: a single item may be written without the list.
+        repeats: an item may be there more than once, as an argument of a program.
     """
 
     least: int
     write: str
     or_one: bool = False
+    repeats: bool = False
 
 
 @runtime_checkable

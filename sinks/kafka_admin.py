@@ -19,6 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from sinks.kafka_errors import Trouble, authorization, shorten
 from sinks.kafka_options import CreateTopics
 from sinks.kafka_probe import probe
+from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
 
 __all__ = ["Broken", "Findings", "Preflight", "Wanted"]
@@ -84,7 +85,7 @@ class Preflight:
     def __init__(self, configuration: Mapping[str, Any], voice: Voice, servers: str) -> None:
         """`configuration` is librdkafka's, without its callbacks."""
         callbacks = {"error_cb": voice.error, "logger": voice.logger}
-        self._admin = AdminClient(dict(configuration) | callbacks)
+        self._admin = client(AdminClient, dict(configuration) | callbacks)
         self._voice = voice
         self._servers = servers
         protocol = str(configuration.get("security.protocol", ""))

@@ -10,6 +10,9 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from bridge.secret import SecretError
+from sinks.kafka_token import client
+
 __all__ = ["Cursor", "CursorStore", "Unreadable"]
 
 _SECONDS: Final = 10.0
@@ -78,7 +81,10 @@ class CursorStore:
         Raises:
             Unreadable: Kafka does not give it now.
         """
-        consumer = Consumer(self._configuration)
+        try:
+            consumer = client(Consumer, self._configuration)
+        except SecretError as error:
+            raise Unreadable(f"the cursor topic {self.topic} cannot be read: {error}") from error
         try:
             low, high = consumer.get_watermark_offsets(TopicPartition(self.topic, 0), timeout=_SECONDS)
             look, newest = _FIRST_LOOK, None

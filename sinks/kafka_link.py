@@ -15,6 +15,7 @@ from trio.lowlevel import ParkingLot
 from bridge.delivery.sink import Unavailable
 from sinks.kafka_errors import NOT_THE_BATCH, Trouble, delivery_trouble
 from sinks.kafka_messages import Message
+from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
 from sinks.kafka_window import LIMIT, Failure, Slot, Window
 
@@ -42,13 +43,15 @@ class Link:
         configuration: for librdkafka, without its callbacks.
         voice: listens to it.
         acls: commands that give the rights, for the sentence about a missing one.
+
+    Made in a thread: the client waits a second for a token where it needs one.
     """
 
     def __init__(self, configuration: dict[str, Any], voice: Voice, acls: str) -> None:
         callbacks = {"error_cb": voice.error, "logger": voice.logger}
         self.dead = False
         self._failure: Trouble | None = None
-        self._producer = Producer(configuration | callbacks)
+        self._producer = client(Producer, configuration | callbacks)
         self._voice = voice
         self._acls = acls
         self._window = Window()

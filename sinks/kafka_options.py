@@ -1,15 +1,13 @@
 """What a user may set of Kafka, and what that is for librdkafka. No I/O but the reading of secrets."""
 
-import base64
-import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from bridge.secret import Secret, SecretError
-from bridge.settings import Range, about
+from bridge.settings import Items, Range, about
+from sinks.kafka_token import Token
 
 __all__ = [
     "CreateTopics",
@@ -20,12 +18,11 @@ __all__ = [
     "message_max_bytes",
     "read_properties",
     "security",
+    "token_of",
 ]
 
 MESSAGE_MAX_BYTES: Final = 1_000_000
 """librdkafka's default of `message.max.bytes`, a little below a broker's."""
-
-_OPAQUE_TOKEN_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +65,17 @@ class Sasl:
         default=None,
         metadata=about(
             "Of OAUTHBEARER: a JWT, read again before it expires.", example="{file: /var/run/kafka/token}"
+        ),
+    )
+    token_command: Annotated[
+        tuple[str, ...],
+        Items(1, "write the program and its arguments", repeats=True),
+    ] = field(
+        default=(),
+        metadata=about(
+            "Of OAUTHBEARER, instead of `token`: a program that prints one, and its arguments; run without a "
+            "shell, and again before the token expires.",
+            example="[get-token, --audience, kafka]",
         ),
     )
 
@@ -171,14 +179,20 @@ def check_sasl(sasl: Sasl) -> None:
         ValueError: names the key that is missing or has no meaning.
     """
     oauth = sasl.mechanism == "OAUTHBEARER"
-    if oauth and sasl.token is None:
-        raise ValueError("`sasl` needs `token` for OAUTHBEARER, as `token: {file: /var/run/kafka/token}`")
+    if oauth and sasl.token is None and not sasl.token_command:
+        raise ValueError(
+            "`sasl` needs `token` for OAUTHBEARER, as `token: {file: /var/run/kafka/token}`, "
+            "or `tokenCommand`"
+        )
+    if oauth and sasl.token is not None and sasl.token_command:
+        raise ValueError("`sasl` has both `token` and `tokenCommand`; keep one of them")
     if oauth and (sasl.username or sasl.password):
         raise ValueError("`sasl` has `username` or `password`, which OAUTHBEARER does not use; remove them")
     if not oauth and (not sasl.username or sasl.password is None):
         raise ValueError(f"`sasl` needs `username` and `password` for {sasl.mechanism}")
-    if not oauth and sasl.token is not None:
-        raise ValueError(f"`sasl` has `token`, which {sasl.mechanism} does not use; remove it")
+    if not oauth and (sasl.token is not None or sasl.token_command):
+        key = "token" if sasl.token is not None else "tokenCommand"
+        raise ValueError(f"`sasl` has `{key}`, which {sasl.mechanism} does not use; remove it")
 
 
 def read_properties(properties: Mapping[str, Secret]) -> dict[str, str]:
@@ -190,8 +204,13 @@ def read_properties(properties: Mapping[str, Secret]) -> dict[str, str]:
     return {name: _text(secret, f"the property `{name}`") for name, secret in properties.items()}
 
 
-def security(tls: Tls | None, sasl: Sasl | None) -> dict[str, Any]:
+def security(tls: Tls | None, sasl: Sasl | None, token: Token | None) -> dict[str, Any]:
     """Librdkafka's properties for `tls` and `sasl`, with secrets as they are now.
+
+    Args:
+        tls: as configured.
+        sasl: as configured.
+        token: of OAUTHBEARER; clients that share it share its runs.
 
     Raises:
         SecretError: a secret cannot be read.
@@ -209,8 +228,8 @@ def security(tls: Tls | None, sasl: Sasl | None) -> dict[str, Any]:
             found["enable.ssl.certificate.verification"] = "false"
     if sasl is not None:
         found["sasl.mechanism"] = sasl.mechanism
-        if sasl.token is not None:
-            found["oauth_cb"] = _token_callback(sasl.token)
+        if token is not None:
+            found["oauth_cb"] = token
         else:
             found["sasl.username"] = sasl.username
             found["sasl.password"] = _text(sasl.password, "`sasl.password`")
@@ -226,26 +245,14 @@ def _text(secret: Secret | None, what: str) -> str:
         raise SecretError(f"{what} is not text in UTF-8") from error
 
 
-def _token_callback(token: Secret) -> Callable[[str], tuple[str, float]]:
-    """What librdkafka calls, in a thread of its own, when it needs a token."""
-
-    def refresh(_config: str) -> tuple[str, float]:
-        text = _text(token, "`sasl.token`").strip()
-        return text, _expiry(text)
-
-    return refresh
+def token_of(sasl: Sasl | None) -> Token | None:
+    """The token that a mechanism needs, from where it is configured."""
+    if sasl is None or (sasl.token is None and not sasl.token_command):
+        return None
+    return Token(sasl.token if sasl.token is not None else sasl.token_command)
 
 
 def message_max_bytes(properties: Mapping[str, Secret]) -> int:
     """The largest message that our client may send."""
     text = read_properties(properties).get("message.max.bytes", "")
     return int(text) if text.isdigit() else MESSAGE_MAX_BYTES
-
-
-def _expiry(token: str) -> float:
-    """When a JWT ends, in seconds since the epoch; a token that does not say so is read again soon."""
-    try:
-        body = token.split(".")[1]
-        return float(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return time.time() + _OPAQUE_TOKEN_SECONDS

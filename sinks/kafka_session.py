@@ -17,8 +17,9 @@ from sinks.kafka_cursor import CursorStore
 from sinks.kafka_errors import Trouble, missing, shorten
 from sinks.kafka_link import Link, Parcel
 from sinks.kafka_messages import Composer, Refused
-from sinks.kafka_options import CreateTopics, message_max_bytes, read_properties, security
-from sinks.kafka_topics import Topics, acl_lines, name_problem
+from sinks.kafka_options import CreateTopics, message_max_bytes
+from sinks.kafka_plan import Plan
+from sinks.kafka_topics import name_problem
 from sinks.kafka_transactions import Transactions
 from sinks.kafka_voice import Voice
 
@@ -29,101 +30,13 @@ __all__ = ["CredentialsChanged", "Session", "problems"]
 
 T = TypeVar("T")
 _BURST: Final = 200
+_OLD_TOKEN_SECONDS: Final = 60.0
 _CREDENTIALS: Final = ("authentication", "tls")
-_BATCH_BYTES: Final = 1_000_000
-_BATCH_OVERHEAD: Final = 512
-_FOREVER: Final = "2147483647"
 _TRANSACTION_MS: Final = "60000"
 
 
 class CredentialsChanged(Exception):
     """Kafka refuses us, and there are other credentials now: the sink must be opened anew with them."""
-
-
-class _Plan:
-    """What one sink means for Kafka, once its context is known: names, rights and the client's properties."""
-
-    def __init__(self, options: "Kafka", context: Context) -> None:
-        self.options = options
-        self.context = context
-        self.topics = Topics(options.topic, options.control_topic, context.cluster)
-        self.id = f"kube-bridge.{context.cluster}.{context.name}"
-        self.cursor_topic = f"{self.id}.cursor" if options.transactional else ""
-        self.tombstones = options.on_delete != "event"
-
-    def wanted(self, names: Sequence[str], control: Sequence[str]) -> Wanted:
-        return Wanted(names, control, self.cursor_topic, self.tombstones)
-
-    def wanted_first(self) -> Wanted:
-        """What can be named before the first record."""
-        return self.wanted(*self.topics.of(self.context.streams))
-
-    def acls(self, names: Sequence[str]) -> list[str]:
-        sasl = self.options.sasl
-        return acl_lines(
-            self.options.bootstrap_servers,
-            f"User:{sasl.username if sasl is not None and sasl.username else 'NAME'}",
-            [name for name in names if name != self.cursor_topic],
-            create=self.options.create_topics is not None,
-            transactional_id=self.id if self.options.transactional else "",
-            cursor_topic=self.cursor_topic,
-        )
-
-    def voice(self) -> Voice:
-        sasl = self.options.sasl
-        hidden = [secret for secret in self.options.properties.values() if secret.value is None]
-        hidden += [secret for secret in (sasl.password, sasl.token) if secret is not None] if sasl else []
-        texts = [secret.read().decode(errors="replace") for secret in hidden]
-        return Voice(self.context.name, self.options.bootstrap_servers, texts)
-
-    def credentials(self) -> list[bytes]:
-        """What proves who we are, as it is now."""
-        tls, sasl = self.options.tls, self.options.sasl
-        files = [tls.ca, tls.certificate, tls.key] if tls is not None else []
-        found = [path.read_bytes() for path in files if path is not None]
-        secrets = [*self.options.properties.values(), *([sasl.password] if sasl is not None else [])]
-        return found + [secret.read() for secret in secrets if secret is not None]
-
-    def connection(self) -> dict[str, Any]:
-        """Properties of every client."""
-        return {
-            "bootstrap.servers": self.options.bootstrap_servers,
-            "client.id": self.id,
-            # The first retries of a lost connection come quickly, those of a wrong password not 20 a second.
-            "reconnect.backoff.ms": "250",
-            "reconnect.backoff.max.ms": "5000",
-            "socket.keepalive.enable": "true",
-            **security(self.options.tls, self.options.sasl),
-        }
-
-    def shared(self) -> dict[str, Any]:
-        """Properties of a client that produces nothing: what the user set that is not about producing."""
-        own = {
-            name: value
-            for name, value in read_properties(self.options.properties).items()
-            if name.split(".")[0]
-            in {"ssl", "sasl", "socket", "broker", "client", "security", "debug", "log_level"}
-        }
-        return self.connection() | own
-
-    def producer(self, limits: Sequence[int]) -> dict[str, Any]:
-        """Properties of the producer; a batch must fit into the smallest topic."""
-        batch = min((_BATCH_BYTES, *(limit - _BATCH_OVERHEAD for limit in limits)))
-        return (
-            self.connection()
-            | {
-                "enable.idempotence": "true",
-                "acks": "all",
-                # As Java's producers, so that everybody finds a key in the same partition.
-                "partitioner": "murmur2_random",
-                "compression.type": "zstd",
-                "linger.ms": "5",
-                "batch.size": str(max(batch, 1)),
-                # librdkafka retries for ever; a record that timed out would leave a gap in its key's order.
-                "message.timeout.ms": _FOREVER,
-            }
-            | read_properties(self.options.properties)
-        )
 
 
 class Session:
@@ -140,7 +53,7 @@ class Session:
         self._limiter = trio.CapacityLimiter(1)
         self._serving = trio.CancelScope()
         self._checked: set[str] = set()
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
         self._composer: Composer | None = None
         self._voice: Voice | None = None
         self._credentials: list[bytes] = []
@@ -152,7 +65,7 @@ class Session:
     async def open(self, resume: Resume, context: Context) -> Resume:
         """See `Kafka.open`."""
         await self.close()
-        plan = self._plan = _Plan(self._options, context)
+        plan = self._plan = Plan(self._options, context)
         wanted = plan.wanted_first()
         for name in wanted.names:
             problem = name_problem(name)
@@ -187,19 +100,27 @@ class Session:
         self._look_at_credentials(plan)
         crash_point("sink.begin")
         refused: dict[int, str] = {}
-        if self._transactions is not None:
-            parcels = await _compose(composer, batch, refused)
-            await self._look_at_new_topics(plan, parcels)
-            await self._transactions.deliver(batch, dict(parcels), refused)
-        else:
-            await self._pipeline(plan, composer, batch, refused)
+        try:
+            await self._deliver(plan, composer, batch, refused)
+        except SecretError as error:
+            raise Unavailable(f"Kafka: {error}.", reason="secret") from error
         crash_point("sink.written")
         if refused:
             raise Rejected(
                 {at: refused[r.position] for at, r in enumerate(batch.records) if r.position in refused}
             )
 
-    def _look_at_credentials(self, plan: _Plan) -> None:
+    async def _deliver(
+        self, plan: Plan, composer: Composer, batch: Delivery, refused: dict[int, str]
+    ) -> None:
+        if self._transactions is not None:
+            parcels = await _compose(composer, batch, refused)
+            await self._look_at_new_topics(plan, parcels)
+            await self._transactions.deliver(batch, dict(parcels), refused)
+        else:
+            await self._pipeline(plan, composer, batch, refused)
+
+    def _look_at_credentials(self, plan: Plan) -> None:
         """A client keeps the credentials that it was made with; rotated ones want a new client.
 
         Raises:
@@ -209,11 +130,12 @@ class Session:
         if trouble is None or trouble.reason not in _CREDENTIALS:
             return
         with suppress(SecretError, OSError):
-            if plan.credentials() != self._credentials:
+            aged = plan.token is not None and plan.token.age > _OLD_TOKEN_SECONDS
+            if aged or plan.credentials() != self._credentials:
                 raise CredentialsChanged("Kafka's credentials have changed: connecting anew with them.")
 
     async def _pipeline(
-        self, plan: _Plan, composer: Composer, batch: Delivery, refused: dict[int, str]
+        self, plan: Plan, composer: Composer, batch: Delivery, refused: dict[int, str]
     ) -> None:
         """Send behind what is on its way already, and wait until these are owned."""
         alone = not self._calls
@@ -251,7 +173,7 @@ class Session:
         """Run what blocks for some seconds at most, one at a time, in a thread."""
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
 
-    async def _begin_transactions(self, plan: _Plan, resume: Resume) -> Resume:
+    async def _begin_transactions(self, plan: Plan, resume: Resume) -> Resume:
         configuration = plan.producer(self._limits)
         limit = configuration.get("transaction.timeout.ms", _TRANSACTION_MS)
         # A record may not outlive its transaction.
@@ -271,7 +193,7 @@ class Session:
         except KafkaException as error:
             raise _refused_configuration(error) from error
 
-    async def _living_link(self, plan: _Plan, *, alone: bool) -> Link:
+    async def _living_link(self, plan: Plan, *, alone: bool) -> Link:
         """The link, made anew after a fatal error; only for who cannot overtake what the old one had."""
         if self._link is not None and self._link.dead and alone:
             link, self._link = self._link, None
@@ -286,10 +208,13 @@ class Session:
             )
         return self._link
 
-    async def _new_link(self, plan: _Plan) -> None:
+    async def _new_link(self, plan: Plan) -> None:
         try:
-            self._link = Link(
-                plan.producer(self._limits), self._voice or plan.voice(), " ; ".join(plan.acls(["TOPIC"]))
+            self._link = await self._blocking(
+                Link,
+                plan.producer(self._limits),
+                self._voice or plan.voice(),
+                " ; ".join(plan.acls(["TOPIC"])),
             )
         except KafkaException as error:
             raise _refused_configuration(error) from error
@@ -297,13 +222,13 @@ class Session:
         self._nursery.start_soon(_serve, self._link, self._serving)
         await trio.lowlevel.checkpoint()
 
-    async def _look_at_new_topics(self, plan: _Plan, parcels: Sequence[Parcel]) -> None:
+    async def _look_at_new_topics(self, plan: Plan, parcels: Sequence[Parcel]) -> None:
         names = {messages[0].topic for _, messages in parcels} - self._checked
         if names and self._composer is not None:
             control = self._composer.control
             await self._check(plan, plan.wanted(sorted(names - control), sorted(names & control)))
 
-    async def _check(self, plan: _Plan, wanted: Wanted) -> None:
+    async def _check(self, plan: Plan, wanted: Wanted) -> None:
         """Look at topics, and make those that are missing if so configured.
 
         Raises:
@@ -335,7 +260,7 @@ class Session:
 
 async def problems(options: "Kafka", context: Context) -> Sequence[str]:
     """See `Kafka.problems`."""
-    plan = _Plan(options, context)
+    plan = Plan(options, context)
     wanted = plan.wanted_first()
     wrong = [f"{problem}." for problem in map(name_problem, wanted.names) if problem is not None]
     if wrong:
@@ -367,7 +292,7 @@ async def _compose(composer: Composer, batch: Delivery, refused: dict[int, str])
     return parcels
 
 
-def _inspect(plan: _Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Findings, list[str]]:
+def _inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Findings, list[str]]:
     """Look at topics, and make what is missing if so configured; blocks for some seconds at most."""
     try:
         preflight = Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)

@@ -19,6 +19,7 @@ from bridge.logs import log
 from sinks.kafka_cursor import Cursor, CursorStore, Unreadable
 from sinks.kafka_errors import NOT_THE_BATCH, delivery_trouble, shorten
 from sinks.kafka_messages import Message
+from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
 
 __all__ = ["Transactions"]
@@ -30,6 +31,7 @@ _ABORT_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 3.0
 _FULL_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 0.25
+_TAKEN_BACK: Final = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
 
 
 class Run(Protocol):
@@ -41,11 +43,12 @@ class Run(Protocol):
 
 
 class _Aborted(Exception):
-    """The transaction was aborted, for certain; `errors` are the names and words of the messages' errors."""
+    """The transaction was aborted, for certain; `errors` are the messages', with name, words and topic."""
 
     def __init__(self, errors: Sequence[tuple[str, str, str]]) -> None:
         super().__init__(errors)
-        self.errors = list(errors)
+        # An abort takes back what waits, and that may be reported before what it was for.
+        self.errors = sorted(errors, key=lambda error: error[0] in _TAKEN_BACK)
 
     @property
     def one_by_one(self) -> bool:
@@ -210,7 +213,7 @@ class Transactions:
     async def _take_over(self) -> Cursor | None:
         """A new producer, and the cursor that Kafka shows once everything older is finished."""
         self._discard()
-        producer = self._producer = Producer(self._configuration)
+        producer = self._producer = await self._alone(client, Producer, self._configuration)
         deadline = trio.current_time() + _INIT_SECONDS
         while True:
             try:

@@ -7,6 +7,7 @@ from typing import Final
 from bridge.logs import Incidents, Level, Logger
 from bridge.logs import log as default_logger
 from sinks.kafka_errors import Trouble, connection_trouble, shorten
+from sinks.kafka_token import Token
 from sinks.kafka_window import Failure
 
 __all__ = ["Voice"]
@@ -23,7 +24,12 @@ class Voice(logging.Handler):
     """
 
     def __init__(
-        self, sink: str, servers: str, secrets: Collection[str], logger: Logger = default_logger
+        self,
+        sink: str,
+        servers: str,
+        secrets: Collection[str],
+        logger: Logger = default_logger,
+        token: Token | None = None,
     ) -> None:
         super().__init__()
         self.trouble: Trouble | None = None
@@ -31,6 +37,7 @@ class Voice(logging.Handler):
         self._servers = servers
         # A shorter one stands in too many words: hiding it would show it.
         self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        self._token = token
         self._incidents = Incidents(logger)
         self._noisy = False
 
@@ -46,6 +53,10 @@ class Voice(logging.Handler):
         name = error.name()
         if name == "_ALL_BROKERS_DOWN" and self.trouble is not None:
             return  # it sums up what the errors before it have explained
+        if name == "_AUTHENTICATION" and self._token is not None and self._token.problem:
+            # librdkafka knows only that there is none.
+            self.trouble = Trouble("authentication", f"Kafka: {self._token.problem}.", certain=True)
+            return
         self.trouble = connection_trouble(name, self._clean(error.str()), self._servers)
 
     def calm(self) -> None:
@@ -68,4 +79,5 @@ class Voice(logging.Handler):
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        token = self._token.shown if self._token is not None else ""
+        return text.replace(token, "***") if token else text

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 from bridge.config.delivery import NamedRateLimitConfig, RateLimitConfig, RetryConfig
@@ -181,6 +182,47 @@ def _one_sink_per_path(config: Record) -> None:
             first[path] = place
 
 
+def _one_stream_per_key(config: Record) -> None:
+    """An object that two streams see has one key: in one topic they would overwrite each other's word.
+
+    Selectors do not tell streams apart: an object that moves from one to the other is deleted by one stream
+    and added by the other, in no order.
+    """
+    streams = config.get("streams") or ()
+    for sink in config.get("sinks") or ():
+        options = sink.get("options")
+        topic = options.get("topic") if options is not None else None
+        if not isinstance(topic, str) or "{stream}" in topic:
+            continue
+        chosen = sink.get("streams")
+        mine = [stream for stream in streams if not chosen or stream.get("name") in chosen]
+        for one, other in combinations(mine, 2):
+            if _resource(one) == _resource(other) is not None and _share_a_namespace(one, other):
+                names = f"`{one.get('name')}` and `{other.get('name')}`"
+                options.place_of("topic").wrong(
+                    f"streams {names} can see the same objects, and would "
+                    "overwrite each other in one topic; write {stream} into the topic, or give each a sink "
+                    "with a topic of its own"
+                )
+
+
+def _resource(stream: Record) -> tuple[str, ...] | None:
+    """What it watches, as it is written; None when that is wrong."""
+    kind, resource = stream.get("kind"), stream.get("resource")
+    group = stream.get("api_version") or ""
+    if resource:
+        return ("resource", group, resource.lower())
+    return ("kind", group, kind) if kind else None
+
+
+def _share_a_namespace(one: Record, other: Record) -> bool:
+    listed = [set(stream.get("namespaces") or ()) for stream in (one, other)]
+    left_out = [set(stream.get("exclude_namespaces") or ()) for stream in (one, other)]
+    if all(listed):
+        return bool(listed[0] & listed[1])
+    return not any(listed) or bool((listed[0] or listed[1]) - left_out[0] - left_out[1])
+
+
 _RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
     StreamConfig: (_one_of_kind_and_resource, _one_resource, _one_choice_of_namespaces),
     RetryConfig: (_growing_pause,),
@@ -192,5 +234,6 @@ _RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
         _known_rate_limits,
         _block_stalls_nobody_else,
         _one_sink_per_path,
+        _one_stream_per_key,
     ),
 }

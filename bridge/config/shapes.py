@@ -20,7 +20,7 @@ __all__ = ["As", "Listing", "Object", "SecretSource", "Table", "decode_settings"
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list whose items are all of one kind and, where they are single values, all different."""
+    """A list whose items are all of one kind and, where they are single values, all different unless told."""
 
     item: Kind
     length: Items = field(default_factory=lambda: Items(0, ""))
@@ -36,7 +36,7 @@ class Listing:
         schema: dict[str, Any] = {"type": "array", "items": item}
         if self.length.least:
             schema["minItems"] = self.length.least
-        if not isinstance(self.item, Object):
+        if not isinstance(self.item, Object) and not self.length.repeats:
             schema["uniqueItems"] = True
         return {"anyOf": [item, schema]} if self.length.or_one else schema
 
@@ -62,7 +62,7 @@ class Listing:
             item = self.item.decode(child, here)
             if item is INVALID:
                 continue
-            if not isinstance(item, Record):
+            if not isinstance(item, Record) and not self.length.repeats:
                 if item in seen:
                     here.wrong(f"{shown(self.item.write(item))} is there twice; remove one of the two")
                     continue

@@ -25,6 +25,13 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """A key that is filled in from each stream, as the sink of Kafka has."""
+
+    topic: str = field(metadata=about("Where to.", example="k8s"))
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     """Something nested."""
 
@@ -73,6 +80,7 @@ def entry_points(*, group: str) -> list[EntryPoint]:
     """Stands in for `importlib.metadata.entry_points`."""
     targets = {
         "lines": "tests.config.fakes:Lines",
+        "topic": "tests.config.fakes:Topic",
         "everything": "tests.config.fakes:Everything",
         "clashing": "tests.config.fakes:Clashing",
         "unreadable": "tests.config.fakes:Unreadable",

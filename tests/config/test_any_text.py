@@ -23,10 +23,10 @@ def keys_of(document: Any) -> set[str]:
     return own.union(*map(keys_of, below))
 
 
-KEYS = sorted(keys_of(yaml.safe_load(EVERY_KEY)) | {"<<", "banana"})
+KEYS = sorted(keys_of(yaml.safe_load(EVERY_KEY)) | {"<<", "banana", "topic"})
 VALUES = st.one_of(
     st.sampled_from(
-        ["no", "1e3", "1Gi", "10s", "pods", "lines", "everything", "-", "", "0", "010", "1:30", "~"]
+        ["no", "1e3", "1Gi", "10s", "pods", "lines", "topic", "everything", "-", "", "0", "010", "1:30", "~"]
     ),
     st.none(),
     st.booleans(),

@@ -41,6 +41,7 @@ BEYOND = (
     "limits nothing",
     "there is no rate limit",
     "would also stall",
+    "can see the same objects",
     "there is no stream",
     "cannot be imported",
     "cannot be used",

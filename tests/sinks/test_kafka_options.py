@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from bridge.changes.change import StreamInfo
 from bridge.config.loader import loads
 from bridge.delivery.sink import Unavailable
+from bridge.logs import Level
 from bridge.secret import Secret, SecretError
 from sinks.kafka import Kafka
 from sinks.kafka_admin import Broken, Findings, Wanted
 from sinks.kafka_errors import Trouble
-from sinks.kafka_options import Sasl, Tls, message_max_bytes, security
+from sinks.kafka_options import Sasl, Tls, message_max_bytes, security, token_of
+from sinks.kafka_token import Token
 from sinks.kafka_topics import Topics, acl_lines, name_problem
+from sinks.kafka_voice import Voice
 from tests.sinks.kafka_support import PODS, START, context, delivery, record
 
 DEPLOYMENTS = StreamInfo("web", "apps", "v1", "deployments", "Deployment")
@@ -109,6 +113,8 @@ def test_a_topic_that_cannot_be_is_refused(topic: str, why: str) -> None:
         ({"sasl": Sasl("OAUTHBEARER")}, "needs `token` for OAUTHBEARER"),
         ({"sasl": Sasl("OAUTHBEARER", "u", None, value("t"))}, "OAUTHBEARER does not use"),
         ({"sasl": Sasl("PLAIN", "u", value("p"), value("t"))}, "PLAIN does not use"),
+        ({"sasl": Sasl("PLAIN", "u", value("p"), None, ("get",))}, "`tokenCommand`, which PLAIN"),
+        ({"sasl": Sasl("OAUTHBEARER", token=value("t"), token_command=("get",))}, "keep one of them"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_refused(options: dict[str, Any], why: str) -> None:
@@ -145,6 +151,11 @@ def test_every_key_can_be_written_in_yaml() -> None:
     assert options.create_topics is not None
     assert (options.create_topics.partitions, options.create_topics.replication_factor) == (6, 3)
     assert options.sasl == Sasl("SCRAM-SHA-512", "me", Secret(env="KAFKA_PASSWORD"))
+    word = "sasl: {mechanism: OAUTHBEARER, tokenCommand: [get, -a, x, -a, y]}"
+    old = "sasl: {mechanism: SCRAM-SHA-512, username: me, password: {env: KAFKA_PASSWORD}}"
+    (other,) = loads(CONFIGURATION.replace(old, word), "it", check_files=False).sinks
+    assert isinstance(other.options, Kafka)
+    assert other.options.sasl == Sasl("OAUTHBEARER", token_command=("get", "-a", "x", "-a", "y"))
     assert options.properties["linger.ms"].read() == b"20"
     assert options.properties["ssl.key.password"] == Secret(file=Path("/run/key"))
 
@@ -180,8 +191,10 @@ def test_rights_are_printed_as_the_commands_that_give_them() -> None:
 
 
 def test_security_becomes_properties_of_librdkafka(tmp_path: Path) -> None:
-    assert security(None, None) == {"security.protocol": "PLAINTEXT"}
-    both = security(Tls(Path("/ca"), Path("/c"), Path("/k"), insecure=True), Sasl("PLAIN", "u", value("p")))
+    assert security(None, None, None) == {"security.protocol": "PLAINTEXT"}
+    both = security(
+        Tls(Path("/ca"), Path("/c"), Path("/k"), insecure=True), Sasl("PLAIN", "u", value("p")), None
+    )
     assert both == {
         "security.protocol": "SASL_SSL",
         "ssl.ca.location": "/ca",
@@ -193,20 +206,108 @@ def test_security_becomes_properties_of_librdkafka(tmp_path: Path) -> None:
         "sasl.password": "p",
     }
     with pytest.raises(SecretError, match="cannot be read"):
-        security(None, Sasl("PLAIN", "u", Secret(file=tmp_path / "missing")))
+        security(None, Sasl("PLAIN", "u", Secret(file=tmp_path / "missing")), None)
 
 
 def test_a_token_is_read_anew_each_time_with_the_end_it_names(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    refresh = security(None, Sasl("OAUTHBEARER", token=Secret(file=file)))["oauth_cb"]
+    refresh = token_of(Sasl("OAUTHBEARER", token=Secret(file=file)))
+    assert refresh is not None
     for end in (1_900_000_000, 1_900_000_100):
         body = base64.urlsafe_b64encode(json.dumps({"exp": end}).encode()).decode().rstrip("=")
         file.write_text(f"head.{body}.signature\n")
         assert refresh("") == (f"head.{body}.signature", float(end))
     file.write_text("opaque")
-    token, end = refresh("")
+    token, soon = refresh("")
     assert token == "opaque"  # noqa: S105 - not a secret
-    assert time.time() < end < time.time() + 400
+    assert time.time() < soon < time.time() + 400
+
+
+def program(tmp_path: Path, text: str) -> Token:
+    """A token of a program; an argument that a shell would read tells whether there is one."""
+    path = tmp_path / "get token"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    token = token_of(Sasl("OAUTHBEARER", token_command=(str(path), "$HOME;exit", "a", "a")))
+    assert token is not None
+    return token
+
+
+def test_a_program_gives_the_token_and_is_run_again_when_another_is_asked_for(tmp_path: Path) -> None:
+    token = program(tmp_path, f'echo run >> {tmp_path}/runs; echo " token-$(wc -l < {tmp_path}/runs) "; echo')
+    token.prepare()  # what a client is made with is shared by those that are made with it
+    token.prepare()
+    assert token("")[0] == "token-1"
+    assert token("")[0] == "token-2"
+    assert token.shown == "token-2"
+
+
+def test_a_program_is_run_without_a_shell(tmp_path: Path) -> None:
+    assert program(tmp_path, 'printf %s "$1/$2$3"')("")[0] == "$HOME;exit/aa"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("echo t0ken; echo denied for t0ken >&2; exit 3", "failed with exit code 3: denied for ***"),
+        ("exit 4", "failed with exit code 4"),
+        ("echo", "must print a token and nothing else"),
+        ("echo two words", "must print a token and nothing else"),
+        ("exec sleep 60", "did not end within 0.2 s"),
+    ],
+)
+def test_a_program_that_gives_no_token_is_told_in_a_sentence_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    if "sleep" in text:
+        monkeypatch.setattr("sinks.kafka_token.RUN_SECONDS", 0.2)
+    token = program(tmp_path, text)
+    with pytest.raises(SecretError) as error:
+        token.prepare()
+    assert str(error.value).startswith(f"the program {tmp_path}/get token of `sasl.tokenCommand` ")
+    assert why in str(error.value)
+    assert "two words" not in str(error.value)
+    assert "t0ken" not in str(error.value)
+    assert token.problem == str(error.value)
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    token = token_of(Sasl("OAUTHBEARER", token_command=("/no/such/program",)))
+    assert token is not None
+    with pytest.raises(SecretError, match=r"/no/such/program of `sasl\.tokenCommand` cannot be run"):
+        token("")
+
+
+def test_the_clients_log_shows_no_token_and_says_why_there_is_none(tmp_path: Path) -> None:
+    token = program(tmp_path, f"test -e {tmp_path}/gone && exit 5; touch {tmp_path}/gone; echo header.body")
+    lines: list[object] = []
+
+    def note(_level: Level, _what: str, /, **fields: object) -> None:
+        lines.append(fields["says"])
+
+    voice = Voice("out", "b:9092", (), note, token=token)
+    token.prepare()
+    voice.emit(logging.LogRecord("kafka", logging.ERROR, "", 0, "sent header.body to b", None, None))
+    assert lines == ["sent *** to b"]
+    token("")
+    with pytest.raises(SecretError):
+        token("")
+    voice.error(Said("_AUTHENTICATION", "Failed to acquire SASL OAUTHBEARER token"))
+    assert voice.trouble is not None
+    assert "of `sasl.tokenCommand` failed with exit code 5" in voice.trouble.sentence
+
+
+class Said(NamedTuple):
+    """An error of librdkafka."""
+
+    called: str
+    text: str
+
+    def name(self) -> str:
+        return self.called
+
+    def str(self) -> str:
+        return self.text
 
 
 def test_the_largest_message_is_the_configured_one() -> None:

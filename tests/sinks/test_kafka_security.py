@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
@@ -70,6 +71,14 @@ def ways(kafka: Broker) -> dict[str, tuple[str, dict[str, Any], str]]:
         {"tls": tls, "sasl": Sasl("OAUTHBEARER", token=Secret(value=token("alice").encode()))},
         "User:alice",
     )
+    program = kafka.directory / "token"
+    program.write_text(f"#!/bin/sh\necho {token('alice')}\n")
+    program.chmod(0o700)
+    found["OAUTHBEARER by a program"] = (
+        "SASL",
+        {"tls": tls, "sasl": Sasl("OAUTHBEARER", token_command=(str(program),))},
+        "User:alice",
+    )
     found["mTLS"] = ("MTLS", {"tls": Tls(kafka.ca_file, certificate, key)}, "User:carol")
     found["insecure"] = (
         "SASL",
@@ -80,7 +89,16 @@ def ways(kafka: Broker) -> dict[str, tuple[str, dict[str, Any], str]]:
 
 
 @pytest.mark.parametrize(
-    "way", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "mTLS", "insecure"]
+    "way",
+    [
+        "PLAIN",
+        "SCRAM-SHA-256",
+        "SCRAM-SHA-512",
+        "OAUTHBEARER",
+        "OAUTHBEARER by a program",
+        "mTLS",
+        "insecure",
+    ],
 )
 async def test_records_arrive_over_each_secure_way(kafka: Broker, way: str) -> None:
     topic = fresh("topic")
@@ -91,6 +109,46 @@ async def test_records_arrive_over_each_secure_way(kafka: Broker, way: str) -> N
     async with opened(kafka_sink) as open_sink:
         await open_sink.deliver(delivery(record(1)))
     assert [message.position for message in await read(kafka.bootstrap, topic)] == [1]
+
+
+async def test_the_event_loop_goes_on_while_a_program_makes_a_token(kafka: Broker) -> None:
+    """Here it needs half a second, and a client a second more, for each of two deliveries."""
+    topic = fresh("topic")
+    create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"})
+    allow_topic(kafka, "User:alice", topic)
+    program = kafka.directory / "slow-token"
+    program.write_text(f"#!/bin/sh\nsleep 0.5; echo {token('alice')}\n")
+    program.chmod(0o700)
+    sasl = Sasl("OAUTHBEARER", token_command=(str(program),))
+    kafka_sink = sink(kafka.address("SASL"), topic, create_topics=None, tls=Tls(ca=kafka.ca_file), sasl=sasl)
+    longest, ticks = 0.0, 0
+
+    async def tick() -> None:
+        nonlocal longest, ticks
+        while True:
+            before = time.monotonic()
+            await trio.sleep(0.01)
+            longest, ticks = max(longest, time.monotonic() - before), ticks + 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tick)
+        async with opened(kafka_sink) as open_sink:
+            await open_sink.deliver(delivery(record(1)))
+        nursery.cancel_scope.cancel()
+    assert ticks > 20
+    assert longest < 0.45
+
+
+@pytest.mark.parametrize("kind", ["atLeastOnce", "transactional"])
+async def test_a_program_that_gives_no_token_is_named_and_the_sink_waits(kafka: Broker, kind: str) -> None:
+    topic = fresh("topic")
+    sasl = Sasl("OAUTHBEARER", token_command=("false",))
+    kafka_sink = sink(kafka.address("SASLPLAIN"), topic, delivery=kind, sasl=sasl)
+    sentence = "the program false of `sasl.tokenCommand` failed with exit code 1"
+    assert [sentence in problem for problem in await kafka_sink.problems(context())] == [True]
+    async with kafka_sink:
+        with pytest.raises(Unavailable, match=sentence):
+            await kafka_sink.open(START, context())
 
 
 async def test_a_missing_right_is_named_with_the_command_that_gives_it(kafka: Broker) -> None:

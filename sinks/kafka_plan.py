@@ -1,0 +1,109 @@
+"""What one sink means for Kafka, once its context is known. No I/O but the reading of secrets."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.delivery.sink import Context
+from sinks.kafka_admin import Wanted
+from sinks.kafka_options import read_properties, security, token_of
+from sinks.kafka_topics import Topics, acl_lines
+from sinks.kafka_voice import Voice
+
+if TYPE_CHECKING:
+    from sinks.kafka import Kafka
+
+__all__ = ["Plan"]
+
+_BATCH_BYTES: Final = 1_000_000
+_BATCH_OVERHEAD: Final = 512
+_FOREVER: Final = "2147483647"
+
+
+class Plan:
+    """Names, rights and the client's properties."""
+
+    def __init__(self, options: "Kafka", context: Context) -> None:
+        self.options = options
+        self.context = context
+        self.topics = Topics(options.topic, options.control_topic, context.cluster)
+        self.id = f"kube-bridge.{context.cluster}.{context.name}"
+        self.cursor_topic = f"{self.id}.cursor" if options.transactional else ""
+        self.tombstones = options.on_delete != "event"
+        self.token = token_of(options.sasl)
+
+    def wanted(self, names: Sequence[str], control: Sequence[str]) -> Wanted:
+        """These topics, and that of the cursor."""
+        return Wanted(names, control, self.cursor_topic, self.tombstones)
+
+    def wanted_first(self) -> Wanted:
+        """What can be named before the first record."""
+        return self.wanted(*self.topics.of(self.context.streams))
+
+    def acls(self, names: Sequence[str]) -> list[str]:
+        """Commands that give the rights to these topics."""
+        sasl = self.options.sasl
+        return acl_lines(
+            self.options.bootstrap_servers,
+            f"User:{sasl.username if sasl is not None and sasl.username else 'NAME'}",
+            [name for name in names if name != self.cursor_topic],
+            create=self.options.create_topics is not None,
+            transactional_id=self.id if self.options.transactional else "",
+            cursor_topic=self.cursor_topic,
+        )
+
+    def voice(self) -> Voice:
+        """A listener that hides our secrets."""
+        sasl = self.options.sasl
+        hidden = [secret for secret in self.options.properties.values() if secret.value is None]
+        hidden += [sasl.password] if sasl is not None and sasl.password is not None else []
+        texts = [secret.read().decode(errors="replace") for secret in hidden]
+        return Voice(self.context.name, self.options.bootstrap_servers, texts, token=self.token)
+
+    def credentials(self) -> list[bytes]:
+        """What proves who we are, as it is now."""
+        tls, sasl = self.options.tls, self.options.sasl
+        files = [tls.ca, tls.certificate, tls.key] if tls is not None else []
+        found = [path.read_bytes() for path in files if path is not None]
+        secrets = [*self.options.properties.values(), *([sasl.password] if sasl is not None else [])]
+        return found + [secret.read() for secret in secrets if secret is not None]
+
+    def connection(self) -> dict[str, Any]:
+        """Properties of every client."""
+        return {
+            "bootstrap.servers": self.options.bootstrap_servers,
+            "client.id": self.id,
+            # The first retries of a lost connection come quickly, those of a wrong password not 20 a second.
+            "reconnect.backoff.ms": "250",
+            "reconnect.backoff.max.ms": "5000",
+            "socket.keepalive.enable": "true",
+            **security(self.options.tls, self.options.sasl, self.token),
+        }
+
+    def shared(self) -> dict[str, Any]:
+        """Properties of a client that produces nothing: what the user set that is not about producing."""
+        own = {
+            name: value
+            for name, value in read_properties(self.options.properties).items()
+            if name.split(".")[0]
+            in {"ssl", "sasl", "socket", "broker", "client", "security", "debug", "log_level"}
+        }
+        return self.connection() | own
+
+    def producer(self, limits: Sequence[int]) -> dict[str, Any]:
+        """Properties of the producer; a batch must fit into the smallest topic."""
+        batch = min((_BATCH_BYTES, *(limit - _BATCH_OVERHEAD for limit in limits)))
+        return (
+            self.connection()
+            | {
+                "enable.idempotence": "true",
+                "acks": "all",
+                # As Java's producers, so that everybody finds a key in the same partition.
+                "partitioner": "murmur2_random",
+                "compression.type": "zstd",
+                "linger.ms": "5",
+                "batch.size": str(max(batch, 1)),
+                # librdkafka retries for ever; a record that timed out would leave a gap in its key's order.
+                "message.timeout.ms": _FOREVER,
+            }
+            | read_properties(self.options.properties)
+        )
