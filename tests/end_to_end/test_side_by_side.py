@@ -1,4 +1,4 @@
-"""Kafka, a webhook and a file on one bridge: two are dead, objects are large, and the third notices nothing."""
+"""Kafka, a webhook and a file on one bridge: two are dead, objects are large; the third notices nothing."""
 
 import base64
 import random
