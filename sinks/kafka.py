@@ -15,6 +15,7 @@ import trio
 
 from bridge.delivery.sink import Context, Delivery, Overlap, Resume
 from bridge.errors import InvariantError
+from bridge.logs import Incidents, log
 from bridge.secret import Secret
 from bridge.settings import about
 from sinks.kafka_messages import OnDelete, OnTooLarge
@@ -32,6 +33,9 @@ class _Runtime:
 
     session: "Session | None" = None
     nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
+
+    def __init__(self) -> None:
+        self.incidents = Incidents(log)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,11 @@ class Kafka:
     def destination(self) -> str:
         """The brokers and the topics; how they are reached and what is sent may change."""
         return f"{self.bootstrap_servers}\0{self.topic}\0{self.control_topic}"
+
+    @property
+    def incidents(self) -> Incidents:
+        """What is told of the client: one incident over all the clients that one trouble costs."""
+        return self._runtime.incidents
 
     @property
     def max_records(self) -> int:

@@ -57,7 +57,13 @@ class Plan:
         hidden = [secret for secret in self.options.properties.values() if secret.value is None]
         hidden += [sasl.password] if sasl is not None and sasl.password is not None else []
         texts = [secret.read().decode(errors="replace") for secret in hidden]
-        return Voice(self.context.name, self.options.bootstrap_servers, texts, token=self.token)
+        return Voice(
+            self.context.name,
+            self.options.bootstrap_servers,
+            texts,
+            token=self.token,
+            incidents=self.options.incidents,
+        )
 
     def credentials(self) -> list[bytes]:
         """What proves who we are, as it is now."""

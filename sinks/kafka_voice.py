@@ -30,6 +30,7 @@ class Voice(logging.Handler):
         secrets: Collection[str],
         logger: Logger = default_logger,
         token: Token | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
         super().__init__()
         self.trouble: Trouble | None = None
@@ -38,7 +39,7 @@ class Voice(logging.Handler):
         # A shorter one stands in too many words: hiding it would show it.
         self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
         self._token = token
-        self._incidents = Incidents(logger)
+        self._incidents = incidents or Incidents(logger)
         self._noisy = False
 
     @property

@@ -305,6 +305,15 @@ class Worker:
         if known.position > given.position:
             self._ledger.pass_over(known.position)
             self._acknowledge()
+        elif known.position < given.position:
+            self._logger(
+                "warning",
+                "the destination is behind what it has acknowledged: was it restored or emptied? "
+                "A snapshot of each stream brings it up to date",
+                sink=plan.name,
+                acknowledged=given.position,
+                destination=known.position,
+            )
 
     def _rewind(self) -> int:
         """Take up again what is not acknowledged; where that is."""

@@ -58,7 +58,7 @@ async def check(config: Config) -> int:
         owned = (
             sink.options.ownership if isinstance(sink.options, Owning) else "what its destination accepted"
         )
-        print(f"sink {sink.name}: {sink.type}, at least once; done means: {owned}")  # noqa: T201
+        print(f"sink {sink.name}: {sink.type}; done means: {owned}")  # noqa: T201
         sys.stdout.flush()  # the destination may take its time
         problems += [f"sink {sink.name}: {wrong}" for wrong in await _sink_problems(sink, config, uid, infos)]
     warning = _state_warning(config)
@@ -86,6 +86,8 @@ async def _sink_problems(
         return [f"its destination did not answer within {_SINK_SECONDS:.0f} s"]
     except BridgeError as error:
         return [str(error)]
+    except Exception as error:  # noqa: BLE001 - a sink is anybody's code: the others are still looked at
+        return [f"it cannot tell ({error!r}); report that to whoever made this sink"]
 
 
 def _state_problems(config: Config) -> Iterator[str]:

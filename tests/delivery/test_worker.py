@@ -265,6 +265,19 @@ async def test_a_destination_that_knows_better_where_it_is_moves_the_cursor() ->
     assert log.acknowledged[0] == ("out", 2)
 
 
+async def test_a_destination_that_fell_behind_what_it_acknowledged_is_told(said: Lines) -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    for number in range(1, 5):
+        log.append([change(number)])
+    sink.resumes_at = Resume("log", 1, 1)
+    async with running(worker(log, sink, Resume("log", 1, 3), said)):
+        await wait_all_tasks_blocked()
+    assert numbers(sink) == [4], "what it has acknowledged once may be trimmed"
+    ((level, event, fields),) = said
+    assert (level, fields["acknowledged"], fields["destination"]) == ("warning", 3, 1)
+    assert "is behind" in event
+
+
 async def test_filtered_records_move_the_cursor_of_a_quiet_sink() -> None:
     log, sink = MemoryLog(), ScriptedSink()
     log.append([change(1), change(2)], NODES)
