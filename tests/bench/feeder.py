@@ -8,6 +8,7 @@ is open, `end` when the last record is acknowledged.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -126,7 +127,9 @@ def _note(what: str, at: float) -> None:
 async def main(sink: SinkConfig, records: int) -> None:
     """Deliver so many records, then end."""
     feed = Feed(records, changes())
-    worker = Worker(Plan("out", BRIDGE, form=Format(sink.format)), sink.options, feed, Resume("bench", 1, 0))
+    # A name of its own, or a transactional sink would find the place of an earlier run.
+    plan = Plan(f"out-{os.getpid()}", BRIDGE, form=Format(sink.format))
+    worker = Worker(plan, sink.options, feed, Resume("bench", 1, 0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await feed.done.wait()
