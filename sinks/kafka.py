@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import trio
 
@@ -45,8 +45,6 @@ class Kafka:
     What its `repr` shows says which destination it is; how it gets there (credentials, tuning) is left out,
     so a changed password is not a new sink.
     """
-
-    max_bytes: ClassVar[int] = 2 << 20
 
     bootstrap_servers: str = field(
         metadata=about("Brokers to ask first, each `host:port`, with commas.", example="broker:9092")
@@ -156,6 +154,11 @@ class Kafka:
     def max_records(self) -> int:
         """More where each batch costs a transaction."""
         return 5000 if self.transactional else 1000
+
+    @property
+    def max_bytes(self) -> int:
+        """As `max_records`: a commit takes some tens of milliseconds however much it commits."""
+        return 8 << 20 if self.transactional else 2 << 20
 
     @property
     def overlap(self) -> Overlap:

@@ -1,7 +1,5 @@
 """Kafka passes the kit that third-party sinks are asked to pass."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from bridge.testing import check_sink
@@ -14,7 +12,7 @@ if TYPE_CHECKING:  # importing fixtures for real would keep pytest from rewritin
 
 
 async def test_kafka_passes(start_kafka: "StartKafka") -> None:
-    """In one partition, so that what the topic holds has one order."""
+    """In one partition, so that what the topic holds has one order. Outages: `test_kafka_outages`."""
     broker, topic = start_kafka(), fresh("kit")
     create_topic(broker.bootstrap, topic)
 
@@ -22,15 +20,7 @@ async def test_kafka_passes(start_kafka: "StartKafka") -> None:
         found = [*await read(broker.bootstrap, topic), *await read(broker.bootstrap, f"{topic}.control")]
         return [got.value for got in found if got.value is not None]
 
-    @contextlib.asynccontextmanager
-    async def outage() -> AsyncIterator[None]:
-        """It crashes, and comes back."""
-        broker.kill()
-        yield
-        broker.start()
-
     await check_sink(
         lambda: Kafka(broker.bootstrap, topic, on_delete="event", create_topics=CreateTopics()),
         held,
-        outage=outage,
     )
