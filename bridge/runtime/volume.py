@@ -1,8 +1,9 @@
 """Whether a folder outlives the pod that writes it, as far as the kernel tells."""
 
-import os
 from pathlib import Path
 from typing import Final
+
+from bridge.store.directory import mount_of
 
 __all__ = ["short_lived"]
 
@@ -23,22 +24,5 @@ def short_lived(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> s
         path: need not exist yet; the nearest folder above it that does is looked at.
         mountinfo: proc_pid_mountinfo(5).
     """
-    try:
-        lines = mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return ""
-    real, nearest, found = os.path.realpath(path), "", ""
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        root, point = (_plain(field) for field in left.split(" ")[3:5])
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(nearest):  # a later mount covers an earlier one
-            nearest = point
-            found = "an emptyDir volume" if _EMPTY_DIR in root else _KINDS.get(right.split(" ", 1)[0], "")
-    return found
-
-
-def _plain(field: str) -> str:
-    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(escape, character)
-    return field
+    mount = mount_of(path, mountinfo)
+    return "an emptyDir volume" if _EMPTY_DIR in mount.root else _KINDS.get(mount.kind, "")

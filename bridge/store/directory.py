@@ -11,7 +11,7 @@ import msgspec
 
 from bridge.errors import StateError
 
-__all__ = ["Holder", "StateDirectory", "file_system"]
+__all__ = ["Holder", "Mount", "StateDirectory", "file_system", "mount_of"]
 
 _NETWORK: Final = frozenset(
     {
@@ -30,37 +30,49 @@ class Holder(msgspec.Struct, frozen=True):
     since: str
 
 
-class _Mount(NamedTuple):
+class Mount(NamedTuple):
+    """One mount as the kernel lists it: what is mounted, where, and the type of its file system."""
+
+    root: str
     point: str
     kind: str
 
 
-def file_system(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
-    """Type of the file system that holds `path`, or "" where the kernel does not say.
+def mount_of(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> Mount:
+    """The mount that holds `path`; all its fields are "" where the kernel does not say.
 
     Args:
-        path: an existing path.
+        path: need not exist yet; then what would hold it is found.
         mountinfo: proc_pid_mountinfo(5).
     """
+    found = Mount("", "", "")
     try:
         lines = mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
-        return ""
+        return found
     real = os.path.realpath(path)
-    found = _Mount("", "")
     for mount in map(_parse_mount, lines):
         inside = real == mount.point or real.startswith(mount.point.rstrip("/") + "/")
         if inside and len(mount.point) >= len(found.point):  # a later mount covers an earlier one
             found = mount
-    return found.kind
+    return found
 
 
-def _parse_mount(line: str) -> _Mount:
+def file_system(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
+    """Type of the file system that holds `path`, or "" where the kernel does not say; as `mount_of`."""
+    return mount_of(path, mountinfo).kind
+
+
+def _parse_mount(line: str) -> Mount:
     left, _, right = line.partition(" - ")
-    point = left.split(" ")[4]
+    root, point = (_plain(field) for field in left.split(" ")[3:5])
+    return Mount(root, point, right.split(" ", 1)[0])
+
+
+def _plain(field: str) -> str:
     for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        point = point.replace(escape, character)
-    return _Mount(point, right.split(" ", 1)[0])
+        field = field.replace(escape, character)
+    return field
 
 
 class StateDirectory:

@@ -17,7 +17,6 @@ from itertools import islice
 import trio
 
 from bridge.changes.change import Batch, Change, StreamInfo
-from bridge.changes.deadletter import DeadLetter
 from bridge.changes.envelope import Bridge, Format
 from bridge.config import SinkConfig, loads
 from bridge.delivery.sink import Resume
@@ -89,10 +88,6 @@ class Feed:
         if position >= self._records and not self.done.is_set():
             _note("end", time.monotonic())
             self.done.set()
-
-    async def bury(self, letters: Sequence[DeadLetter]) -> None:
-        """Nothing of a benchmark is refused."""
-        raise InvariantError(f"the destination refused: {letters[0].reason}")
 
     def verify(self, log_id: str, incarnation: int, position: int) -> None:
         """Every cursor is ours."""

@@ -61,7 +61,7 @@ class _Reading:
     """The log as the worker sees it, with a clock on its acknowledgements."""
 
     def __init__(self, log: SqliteLog, clock: Clock) -> None:
-        self.read, self.end, self.verify, self.bury = log.read, log.end, log.verify, log.bury
+        self.read, self.end, self.verify = log.read, log.end, log.verify
         self._log, self._clock = log, clock
 
     def acknowledge(self, name: str, position: int) -> None:
