@@ -33,6 +33,10 @@ __all__ = ["Batching", "Hooks", "LogReader", "Plan", "Worker"]
 _WAYS: Final = {Overlap.NONE: run_serial, Overlap.PIPELINE: run_pipeline, Overlap.LANES: run_lanes}
 _FAILURES: Final = 5
 """Failures in a row, of two lanes or more, after which a sink with lanes is taken to be down."""
+_CUT_SECONDS: Final = 5.0
+"""For a call that was cut off to end: a thread that blocks does not hear of it."""
+_PAUSED: Final = "by a command"
+_STUCK: Final = "a call that was cut off has not ended yet"
 
 
 class _Rest(NamedTuple):
@@ -151,13 +155,25 @@ class Worker:
         self._gate.hurry()
         self._waits.hurry()
 
-    async def pause(self) -> None:
-        """Begin nothing more; returns when nothing is in flight. A sink that rests already stays as it is."""
+    async def pause(self, deadline: float) -> None:
+        """Begin nothing more until `resume`.
+
+        What is in flight may end until the deadline; then it is cut off, and comes again after `resume`.
+        It returns soon after the deadline in any case, and `stats` says how it went: a sink that rests
+        already stays as it is, and one whose call does not end although it was cut off says so until it does.
+
+        Args:
+            deadline: in `trio.current_time()`.
+        """
         if self._rest is None:
-            self._rest = _Rest(SinkState.PAUSED, "paused by a command")
+            self._rest = _Rest(SinkState.PAUSED, _PAUSED)
         self._waits.quit()
-        while self._busy and self._rest is not None:
-            await self._moved.park()
+        await self._idle(deadline)
+        if self._busy and self._rest is not None:
+            self._scope.cancel()
+            await self._idle(trio.current_time() + _CUT_SECONDS)
+        if self._busy and self._rest is not None:
+            self.stats.state, self.stats.reason = self._rest.state, f"{self._rest.reason}; {_STUCK}"
 
     def resume(self) -> None:
         """Go on from the cursor, whatever the sink rests for."""
@@ -205,6 +221,12 @@ class Worker:
             return position
 
         await self.drop(move)
+
+    async def _idle(self, deadline: float) -> None:
+        """Until nothing is in flight, somebody resumes the sink, or the deadline."""
+        with trio.move_on_at(deadline):
+            while self._busy and self._rest is not None:
+                await self._moved.park()
 
     async def _until_wanted(self) -> None:
         """Rest for as long as there is a reason to."""

@@ -19,8 +19,10 @@ from bridge.logs import log
 from bridge.runtime.sinkplans import SinkPlans
 from bridge.store.contract import Log
 
-__all__ = ["Outlets", "Owe"]
+__all__ = ["DRAIN_SECONDS", "Outlets", "Owe"]
 
+DRAIN_SECONDS: Final = 25.0
+"""How long sinks have to end what they are at: below the 30 s that Kubernetes grants a pod by default."""
 _AGAIN_SECONDS: Final = 5.0
 
 Owe: TypeAlias = Callable[[SinkConfig, Cause], Awaitable[None]]
@@ -107,13 +109,13 @@ class Outlets:
         return worker
 
     async def pause(self, name: str) -> SinkStats:
-        """Hand a sink nothing until `resume`; returns once nothing is in flight.
+        """Hand a sink nothing until `resume`; what is in flight has as long as in a drain to end.
 
         Raises:
             UsageError: it is not open yet.
         """
         worker = self._worker(name)
-        await worker.pause()
+        await worker.pause(trio.current_time() + DRAIN_SECONDS)
         return worker.stats
 
     async def resume(self, name: str) -> None:

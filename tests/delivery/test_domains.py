@@ -1,5 +1,6 @@
 """Each sink is its own failure domain: what one does, or does not do, changes nothing for another."""
 
+import math
 import random
 from copy import copy
 from types import TracebackType
@@ -172,7 +173,7 @@ async def test_a_pause_lets_what_is_in_flight_end_and_a_resume_goes_on_behind_it
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run)
         await wait_all_tasks_blocked()
-        nursery.start_soon(one.pause)
+        nursery.start_soon(one.pause, math.inf)
         await wait_all_tasks_blocked()
         assert one.stats.state is SinkState.DELIVERING, "the call is in flight"
         log.append([change(2)])
@@ -185,6 +186,72 @@ async def test_a_pause_lets_what_is_in_flight_end_and_a_resume_goes_on_behind_it
         assert (one.stats.state, log.cursor) == (SinkState.DELIVERING, 2)
         nursery.cancel_scope.cancel()
     assert len(sink.seen) == 2
+
+
+async def test_a_pause_cuts_off_at_its_deadline_what_does_not_end_and_it_comes_again(
+    autojump_clock: MockClock,
+) -> None:
+    """Whoever pauses a sink in trouble must not wait for that trouble to end."""
+    log, sink = MemoryLog(), ScriptedSink()
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        begin = autojump_clock.current_time()
+        await one.pause(begin + 25)
+        assert autojump_clock.current_time() == begin + 25
+        assert (one.stats.state, one.stats.reason, sink.closed) == (SinkState.PAUSED, "by a command", 1)
+        sink.gate.set()
+        one.resume()
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert (len(sink.seen), len(sink.owned), log.cursor) == (2, 1, 1)
+
+
+async def test_a_pause_is_answered_also_where_a_call_does_not_end_and_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    class Deaf(ScriptedSink):
+        async def deliver(self, batch: Delivery) -> None:
+            with trio.CancelScope(shield=True):  # as a thread that blocks
+                await super().deliver(batch)
+
+    log, sink = MemoryLog(), Deaf()
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1), change(2)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        begin = autojump_clock.current_time()
+        await one.pause(begin + 25)
+        assert autojump_clock.current_time() <= begin + 30
+        assert one.stats.state is SinkState.PAUSED
+        assert "has not ended yet" in one.stats.reason
+        sink.gate.set()
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, one.stats.reason) == (SinkState.PAUSED, "by a command")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_resume_ends_a_pause_that_still_waits_and_cuts_nothing_off(autojump_clock: MockClock) -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(one.pause, autojump_clock.current_time() + 25)
+        await wait_all_tasks_blocked()
+        one.resume()
+        await trio.sleep(60)
+        sink.gate.set()
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert len(sink.seen) == len(sink.owned) == 1
 
 
 async def test_a_move_of_the_cursor_that_began_is_followed_to_its_end_whoever_is_cancelled() -> None:
@@ -226,7 +293,7 @@ async def test_a_parked_sink_is_cut_off_at_once_and_says_why() -> None:
         await wait_all_tasks_blocked()
         assert (one.stats.state, one.stats.reason) == (SinkState.PARKED, "the log has no room")
         assert sink.closed == 1
-        await one.pause()
+        await one.pause(math.inf)
         assert one.stats.state is SinkState.PARKED, "a pause does not hide it"
         sink.gate.set()
         one.resume()
@@ -308,7 +375,7 @@ async def test_a_rest_interrupts_the_wait_for_a_rate_limit(autojump_clock: MockC
         nursery.start_soon(one.run)
         await wait_all_tasks_blocked()
         begin = autojump_clock.current_time()
-        await one.pause()
+        await one.pause(math.inf)
         assert autojump_clock.current_time() == begin
         assert log.cursor == 10
         nursery.cancel_scope.cancel()

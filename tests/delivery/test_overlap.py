@@ -1,5 +1,6 @@
 """Whatever a destination does, in lanes, a pipeline or one by one: nothing is lost, no object goes back."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_through_any_faults_nothing_is_lost_and_the_last_word_of_each_object_is_
         for order in orders:
             match order:
                 case "pause":
-                    await rig.worker.pause()
+                    await rig.worker.pause(math.inf)
                     assert not rig.sink.flying, "a paused sink has nothing in flight"
                 case "resume":
                     rig.worker.resume()
