@@ -170,7 +170,7 @@ class Worker:
         self._waits.quit()
         await self._idle(deadline)
         if self._busy and self._rest is not None:
-            self._scope.cancel()
+            self._cut_off()
             await self._idle(trio.current_time() + _CUT_SECONDS)
         if self._busy and self._rest is not None:
             self.stats.state, self.stats.reason = self._rest.state, f"{self._rest.reason}; {_STUCK}"
@@ -190,23 +190,22 @@ class Worker:
             reason: one sentence.
         """
         self._rest_for(SinkState.PARKED, reason, "sink is parked; the others go on")
-        self._scope.cancel()
+        self._cut_off()
 
     async def drop(self, move: Callable[[], Awaitable[int]]) -> None:
         """Hand out nothing while `move` moves the cursor in the log, then read on from where it says.
 
-        What is in flight is cut off, and nothing is acknowledged before `move` has returned. Raises what it
-        raises; then the sink goes on from where it was. Once begun, `move` is not cancelled: the log does
-        what it was asked all the same, and what the sink would then read on from may be gone.
+        What is in flight is cut off and not waited for: however it ends, it moves no cursor any more. Raises
+        what `move` raises; then the sink goes on from where it was. Once begun, `move` is not cancelled: the
+        log does what it was asked all the same, and what the sink would then read on from may be gone.
         """
         self._holds += 1
-        self._scope.cancel()
+        self._cut_off()
+        self._replay_through = max(self._replay_through, self._ledger.reached)
+        self._ledger = Ledger(self._ledger.acknowledged)
         try:
-            while self._busy:
-                await self._moved.park()
             with trio.CancelScope(shield=True):
                 position = await move()
-            self._rewind()
             self._ledger.pass_over(position)
             self.stats.position = position
         finally:
@@ -221,6 +220,11 @@ class Worker:
             return position
 
         await self.drop(move)
+
+    def _cut_off(self) -> None:
+        """Cancel what is in flight; also what does not hear of it at once begins nothing new."""
+        self._waits.quit()
+        self._scope.cancel()
 
     async def _idle(self, deadline: float) -> None:
         """Until nothing is in flight, somebody resumes the sink, or the deadline."""
@@ -242,12 +246,13 @@ class Worker:
 
     async def _live(self) -> None:
         """One session, and the wait after it when it failed."""
+        ledger = self._ledger
         try:
-            await self._session()
+            await self._session(ledger)
         except Quit:
             return
         except Halted as halted:
-            self._halt(halted)
+            self._halt(halted, ledger)
             return
         except Stopped as error:
             self._rest_for(
@@ -266,10 +271,10 @@ class Worker:
         with suppress(Quit):
             await self._waits.pause(self._breaker.ready_at - trio.current_time())
 
-    async def _session(self) -> None:
+    async def _session(self, ledger: Ledger) -> None:
         plan, limits = self._plan, self._limits
         async with self._sink as sink:
-            await self._open(sink)
+            await self._open(sink, ledger)
             self._trouble.opened()
             handover = Handover(
                 plan.name,
@@ -284,21 +289,21 @@ class Worker:
             )
             session = Session(
                 self._reader,
-                self._ledger,
+                ledger,
                 self._hand_out,
                 handover,
                 self._waits,
                 self.stats,
                 limits,
                 self._replay_through,
-                self._acknowledge,
+                lambda: self._acknowledge(ledger),
             )
             await _WAYS[sink.overlap](session)
 
-    async def _open(self, sink: Sink) -> None:
+    async def _open(self, sink: Sink, ledger: Ledger) -> None:
         """Agree with the destination on where to go on."""
         plan, wanted = self._plan, self._plan.selection.streams
-        given = Resume(self._resume.log_id, self._resume.incarnation, self._rewind())
+        given = Resume(self._resume.log_id, self._resume.incarnation, self._rewind(ledger))
         context = Context(
             plan.name,
             plan.bridge.cluster,
@@ -325,8 +330,8 @@ class Worker:
                 await self._hooks.on_state_loss(plan.name)
             return
         if known.position > given.position:
-            self._ledger.pass_over(known.position)
-            self._acknowledge()
+            ledger.pass_over(known.position)
+            self._acknowledge(ledger)
         elif known.position < given.position:
             self._logger(
                 "warning",
@@ -337,28 +342,30 @@ class Worker:
                 destination=known.position,
             )
 
-    def _rewind(self) -> int:
+    def _rewind(self, ledger: Ledger) -> int:
         """Take up again what is not acknowledged; where that is."""
-        self._replay_through = max(self._replay_through, self._ledger.reached)
-        return self._ledger.rewind()
+        self._replay_through = max(self._replay_through, ledger.reached)
+        return ledger.rewind()
 
-    def _acknowledge(self) -> None:
-        position = self._ledger.acknowledged
-        if position == self.stats.position:
-            return
+    def _acknowledge(self, ledger: Ledger) -> None:
+        position = ledger.acknowledged
+        if ledger is not self._ledger or position == self.stats.position:
+            return  # the cursor was moved while the session went on, or there is nothing new
         self.stats.position = position
         self._reader.acknowledge(self._plan.name, position)
         crash_point("sink.acknowledged")
         self._moved.unpark_all()
 
-    def _halt(self, halted: Halted) -> None:
+    def _halt(self, halted: Halted, ledger: Ledger) -> None:
         """Keep the cursor before the first record that was refused; those before it are owned."""
+        if ledger is not self._ledger:
+            return  # what was refused was dropped meanwhile
         records, reasons = halted.delivery.records, halted.reasons
         refused = min(reasons)
-        before = max(self._rewind(), records[refused].position - 1)
+        before = max(self._rewind(ledger), records[refused].position - 1)
         if self._sink.overlap is not Overlap.LANES:
-            self._ledger.pass_over(before)
-            self._acknowledge()
+            ledger.pass_over(before)
+            self._acknowledge(ledger)
         self.stats.rejected += len(reasons)
         examples = "; ".join(sorted(set(reasons.values()))[:REASONS_LOGGED])
         self._rest_for(
@@ -370,4 +377,5 @@ class Worker:
 
     def _rest_for(self, state: SinkState, reason: str, event: str, **fields: object) -> None:
         self._rest = _Rest(state, reason)
+        self.stats.state, self.stats.reason = self._rest  # what is in flight may take its time to end
         self._logger("error", event, sink=self._plan.name, **fields, reason=reason)

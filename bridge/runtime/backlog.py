@@ -106,7 +106,10 @@ class Outlet(Protocol):
     stats: SinkStats
 
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
-        """Hand out nothing while `drop` moves the cursor; read on from the position that it returns."""
+        """Hand out nothing while `drop` moves the cursor; read on from the position that it returns.
+
+        What is in flight is not waited for, so that no sink keeps the next one from being dealt with.
+        """
 
     def park(self, reason: str) -> None:
         """Stop, loudly, until somebody resumes it."""

@@ -136,7 +136,7 @@ class Outlets:
         worker = self._workers[name]
 
         async def leave() -> int:
-            # Nothing is in flight now, so nobody acknowledges what nobody keeps any more.
+            # What is still in flight moves no cursor, so nobody acknowledges what nobody keeps any more.
             worker.park(reason)
             self._released.add(name)
             await self._log.release_sink(name)

@@ -85,6 +85,22 @@ class Failing:
             raise Rejected({0: "r"})
 
 
+class Deaf(ScriptedSink):
+    """Hears of no cancellation while it is at something, as a thread that blocks."""
+
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        with trio.CancelScope(shield=True):
+            if self.opens is not None:
+                await self.opens.wait()
+        return await super().open(resume, context)
+
+    async def deliver(self, batch: Delivery) -> None:
+        with trio.CancelScope(shield=True):
+            await super().deliver(batch)
+
+    opens: trio.Event | None = None
+
+
 class FailingLog(MemoryLog):
     """The same for one reader of a shared log."""
 
@@ -213,11 +229,6 @@ async def test_a_pause_cuts_off_at_its_deadline_what_does_not_end_and_it_comes_a
 async def test_a_pause_is_answered_also_where_a_call_does_not_end_and_says_so(
     autojump_clock: MockClock,
 ) -> None:
-    class Deaf(ScriptedSink):
-        async def deliver(self, batch: Delivery) -> None:
-            with trio.CancelScope(shield=True):  # as a thread that blocks
-                await super().deliver(batch)
-
     log, sink = MemoryLog(), Deaf()
     sink.gate = trio.Event()
     one = worker(sink, log)
@@ -279,6 +290,72 @@ async def test_a_move_of_the_cursor_that_began_is_followed_to_its_end_whoever_is
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert [record.position for delivery in sink.owned for record in delivery.records] == [2]
+
+
+@pytest.mark.parametrize("answer", [None, Rejected({0: "r"}), Stopped("s"), Unavailable("u"), OSError("o")])
+@pytest.mark.parametrize("overlap", list(Overlap))
+async def test_the_cursor_is_moved_without_waiting_for_a_call_that_does_not_end_and_whose_answer_is_void(
+    overlap: Overlap, answer: Exception | None, autojump_clock: MockClock
+) -> None:
+    """A destination that hangs, its disk for one, must not keep the log full for all others."""
+    del autojump_clock
+    log, sink = MemoryLog(), Deaf([answer])
+    sink.overlap, sink.concurrency = overlap, 3  # type: ignore[misc]  # of this one only
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1), change(2)])
+
+    async def move() -> int:
+        await trio.sleep(1)
+        return 5
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        log.append([change(number) for number in range(3, 8)])
+        with trio.fail_after(2):
+            await one.drop(move)
+        assert (one.stats.position, log.acknowledged) == (5, []), "moved in the log, not by the sink"
+        sink.gate.set()
+        await trio.sleep(60)
+        one.resume()  # what the late answer may have stopped
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert [position for _, position in log.acknowledged] == [7]
+    assert [record.position for record in sink.owned[-1].records][-1] == 7
+    again = [record.position for delivery in sink.seen[1:] for record in delivery.records]
+    assert min(position for position in again if position > 2) == 6, "what was dropped is not handed out"
+
+
+async def test_what_a_destination_knows_is_void_once_the_cursor_was_moved(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    log, sink = MemoryLog(), Deaf()
+    sink.opens, sink.resumes_at = trio.Event(), Resume("log", 1, 2)
+    one = worker(sink, log)
+    log.append([change(number) for number in range(1, 8)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            await one.skip_to(5)
+        sink.opens.set()
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert [record.position for delivery in sink.owned for record in delivery.records] == [6, 7]
+
+
+async def test_a_sink_is_parked_at_once_also_where_its_call_does_not_end() -> None:
+    log, sink = MemoryLog(), Deaf()
+    sink.gate = trio.Event()
+    one = worker(sink, log)
+    log.append([change(1)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        one.park("the log has no room")
+        assert (one.stats.state, one.stats.reason) == (SinkState.PARKED, "the log has no room")
+        sink.gate.set()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_parked_sink_is_cut_off_at_once_and_says_why() -> None:
