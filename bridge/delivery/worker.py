@@ -22,6 +22,7 @@ from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
 from bridge.delivery.sink import Context, Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
+from bridge.delivery.tries import Tries
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
 from bridge.delivery.waits import Quit, Waits
 from bridge.errors import StateError
@@ -85,6 +86,7 @@ class Worker:
         self._jitter = jitter
         self._logger = logger
         self._ledger = Ledger(resume.position)
+        self._tries = Tries()
         # An earlier process may have delivered everything that was in the log when this one began.
         self._replay_through = reader.end()
         self._limits = limits_of(sink, plan)
@@ -203,6 +205,7 @@ class Worker:
         self._cut_off()
         self._replay_through = max(self._replay_through, self._ledger.reached)
         self._ledger = Ledger(self._ledger.acknowledged)
+        self._tries.clear()
         try:
             with trio.CancelScope(shield=True):
                 position = await move()
@@ -282,6 +285,7 @@ class Worker:
                 gate=self._gate,
                 throttle=plan.throttle,
                 letters=self._hooks.letters,
+                tries=self._tries,
                 trouble=self._trouble,
                 waits=self._waits,
                 jitter=self._jitter,
@@ -291,6 +295,7 @@ class Worker:
                 self._reader,
                 ledger,
                 self._hand_out,
+                self._tries,
                 handover,
                 self._waits,
                 self.stats,
@@ -331,6 +336,7 @@ class Worker:
             return
         if known.position > given.position:
             ledger.pass_over(known.position)
+            self._tries.clear()
             self._acknowledge(ledger)
         elif known.position < given.position:
             self._logger(
@@ -345,6 +351,7 @@ class Worker:
     def _rewind(self, ledger: Ledger) -> int:
         """Take up again what is not acknowledged; where that is."""
         self._replay_through = max(self._replay_through, ledger.reached)
+        self._tries.rewind()
         return ledger.rewind()
 
     def _acknowledge(self, ledger: Ledger) -> None:
