@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bridge.changes.change import Cause
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import MAX_NUMBER, DeadLetter
 from bridge.changes.envelope import Format, Renderer
 from bridge.config import Config, SinkConfig
 from bridge.delivery.stats import SinkStats
@@ -212,9 +212,13 @@ def _state(stats: SinkStats) -> dict[str, str]:
 
 def _ids(arguments: Mapping[str, Any]) -> Sequence[int]:
     ids = arguments.get("ids") or ()
-    if not isinstance(ids, list | tuple) or not all(isinstance(number, int) for number in ids):
+    if not isinstance(ids, list | tuple) or not all(map(_is_number, ids)):
         raise UsageError("ids of dead letters are numbers; `deadletters list` shows them")
     return ids
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_NUMBER  # a bool is an int, but no number
 
 
 def _moment(micros: int) -> str:

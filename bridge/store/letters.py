@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from bridge.changes.change import StreamInfo
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import MAX_NUMBER, DeadLetter
 from bridge.changes.reconcile import Known
 from bridge.faults import crash_point
 from bridge.store.amend import insist
@@ -185,7 +185,7 @@ class LetterBox:
         self, sink: str | None, numbers: Collection[int] | None
     ) -> Iterator[list[tuple[int, str, int]]]:
         """All letters that are meant, oldest first, as many at once as one transaction takes."""
-        wanted = None if numbers is None else sorted(numbers)
+        wanted = None if numbers is None else sorted(number for number in numbers if 0 < number <= MAX_NUMBER)
         after = 0
         while True:
             few = None if wanted is None else [number for number in wanted if number > after][:_MANY]

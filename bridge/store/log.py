@@ -137,11 +137,11 @@ class SqliteLog(AskedLog):
 
     async def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """See `Log.watch_state`."""
-        return await self._ask(lambda journal: journal.watch_state(stream, scope))
+        return await self._look(lambda journal: journal.watch_state(stream, scope))
 
     async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
         """See `Log.watch_states`."""
-        return await self._ask(lambda journal: journal.watch_states(stream))
+        return await self._look(lambda journal: journal.watch_states(stream))
 
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,
@@ -188,7 +188,7 @@ class SqliteLog(AskedLog):
             if start is not None and after >= start - 1:
                 batches = self._tail.read(after, max_bytes)
             elif after < self._end:
-                rows = await self._ask(lambda journal: journal.rows(after, max_bytes))
+                rows = await self._look(lambda journal: journal.rows(after, max_bytes))
                 batches = [unpack(self._decoder, row, after) for row in rows]
             if batches:
                 return batches
@@ -325,6 +325,12 @@ class SqliteLog(AskedLog):
             event.set()
 
     async def _ask(self, call: Callable[[Journal], _T]) -> _T:
+        return await self._have(call, changes=True)
+
+    async def _look(self, call: Callable[[Journal], _T]) -> _T:
+        return await self._have(call, changes=False)
+
+    async def _have(self, call: Callable[[Journal], _T], *, changes: bool) -> _T:
         self._check()
         answered = trio.Event()
         answer: list[tuple[Any, BaseException | None]] = []
@@ -335,7 +341,7 @@ class SqliteLog(AskedLog):
 
         self._waiting.add(answered)
         try:
-            self._writer.request(Request(call, take))
+            self._writer.request(Request(call, take, changes))
             await answered.wait()
         finally:
             self._waiting.discard(answered)

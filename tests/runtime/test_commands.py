@@ -167,10 +167,12 @@ async def test_a_sink_that_is_not_open_yet_is_said_so(bench: Bench) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("ids", ["7", ["7"], 7, [None]])
-async def test_ids_that_are_no_numbers_are_refused(bench: Bench, ids: Any) -> None:
+@pytest.mark.parametrize("ids", ["7", ["7"], 7, [None], [True], [0], [-1], [2**63], [10**40], [7.0]])
+@pytest.mark.parametrize("command", ["purge", "redrive", "deadletters"])
+async def test_ids_that_are_no_numbers_of_letters_are_refused(bench: Bench, command: str, ids: Any) -> None:
     with pytest.raises(UsageError, match="numbers"):
-        await bench.ask("purge", ids=ids)
+        await bench.ask(command, sink="all", ids=ids)
+    assert (await bench.ask("status"))["sinks"]
 
 
 async def test_a_command_of_another_version_is_said_so(bench: Bench) -> None:
