@@ -244,6 +244,11 @@ def _redrive(arguments: argparse.Namespace) -> int:
     _say(f"{result['redriven']} redriven, {result['superseded']} superseded")
     if result["superseded"]:
         _say("superseded: the object has changed since; --force sends it all the same, purge forgets it")
+    if result["foreign"]:
+        _say(
+            f"{result['foreign']} left alone: this sink gets no records of their stream any more, so nobody "
+            "knows what is true of them now; --force sends those that its `streams` allow, purge forgets them"
+        )
     return 0
 
 

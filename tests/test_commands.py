@@ -83,7 +83,7 @@ def test_status_is_a_table_where_it_is_asked_for(
 def test_what_is_typed_is_what_is_asked(
     monkeypatch: pytest.MonkeyPatch, argv: str, asked: tuple[str, dict[str, Any]]
 ) -> None:
-    answer = {"sinks": ["k"], "state": "paused", "redriven": 1, "superseded": 1, "purged": 0}
+    answer = {"sinks": ["k"], "state": "paused", "redriven": 1, "superseded": 1, "foreign": 0, "purged": 0}
     assert run(monkeypatch, answer, *argv.split(), "--state", "x") == [asked]
 
 

@@ -187,9 +187,11 @@ class Commands:
 
     async def _redrive(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        sink = self._sink(arguments.get("sink"))
-        done = await self._log.redrive(sink.name, _ids(arguments) or None, force=bool(arguments.get("force")))
-        return {"redriven": done.redriven, "superseded": done.superseded}
+        sink, force = self._sink(arguments.get("sink")), bool(arguments.get("force"))
+        # By force also letters of streams that nobody watches any more, but for those the sink is not handed.
+        streams = sink.streams if force else watches_of(self._config, sink)
+        done = await self._log.redrive(sink.name, _ids(arguments) or None, force=force, streams=streams)
+        return {"redriven": done.redriven, "superseded": done.superseded, "foreign": done.foreign}
 
     def _sink(self, name: Any) -> SinkConfig:
         for sink in self._config.sinks:

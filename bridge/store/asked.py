@@ -46,9 +46,16 @@ class AskedLog(ABC):
         """See `Letters.purge`."""
         return await self._ask(lambda _: self._letters.purge(sink, numbers))
 
-    async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    async def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """See `Letters.redrive`."""
-        return await self._ask(lambda _: self._letters.redrive(sink, numbers, force=force))
+        return await self._ask(lambda _: self._letters.redrive(sink, numbers, force=force, streams=streams))
 
     def letter_counts(self) -> Mapping[str, int]:
         """See `Letters.letter_counts`."""

@@ -101,10 +101,12 @@ class Redriven(msgspec.Struct, frozen=True):
     Attributes:
         redriven: letters that stand in the log again, addressed to their sink.
         superseded: letters left alone, because something newer is known of their object.
+        foreign: letters left alone, because their stream is not one of those that were named.
     """
 
     redriven: int
     superseded: int
+    foreign: int = 0
 
 
 class Letters(Protocol):
@@ -130,8 +132,18 @@ class Letters(Protocol):
         """Forget letters (None for all of the sink, or of all sinks); returns how many."""
         ...
 
-    async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    async def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """Put letters into the log again, oldest first, addressed to their sink and with their old ids.
+
+        Only letters of these `streams` (None for all): what is known of the objects of a stream that is not
+        watched any more grows old, and says nothing about what its sink was sent since.
 
         One transaction takes a letter out of the dead letters and appends it (many letters take several).
         Without `force` a letter whose object is known at another uid or a newer revision is left alone, as

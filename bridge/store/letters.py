@@ -117,23 +117,32 @@ class LetterBox:
             purged += len(chunk)
         return purged
 
-    def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """See `Letters.redrive`."""
         if not self._journal.sinks.attached(sink):
             raise closed_to(sink)
-        redriven = left = 0
+        redriven = left = foreign = 0
         for chunk in self._chunks(sink, numbers):
+            meant = [
+                letter for letter in self._letters(chunk) if streams is None or letter.stream.name in streams
+            ]
             letters = [
-                letter
-                for letter in self._letters(chunk)
-                if force or not superseded(letter.change, *self._known(letter))
+                letter for letter in meant if force or not superseded(letter.change, *self._known(letter))
             ]
             kept = {letter.number for letter in letters}
             if letters:
                 self._redrive([row for row in chunk if row[0] in kept], letters)
             redriven += len(letters)
-            left += len(chunk) - len(letters)
-        return Redriven(redriven, left)
+            left += len(meant) - len(letters)
+            foreign += len(chunk) - len(meant)
+        return Redriven(redriven, left, foreign)
 
     # Details.
 
