@@ -16,7 +16,7 @@ sinks open their files anew.
 """
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -147,12 +147,13 @@ class _Service:
         await self._outlets.open(Bridge(self._config.cluster.name, uid), nursery)
         self._keeper.resume()
 
-    async def _owe(self, sink: SinkConfig, cause: Cause) -> None:
-        """A sink needs everything: what `initial: skip` leaves out is not sent to one that is only new."""
+    async def _owe(self, sink: SinkConfig, cause: Cause, streams: Collection[str] | None) -> None:
+        """A sink needs everything (of some streams): `initial: skip` holds for one that is only new."""
         skipped = {stream.name for stream in self._config.streams if stream.initial == "skip"}
         requests = [
             request
             for stream, scopes in watches_of(self._config, sink).items()
+            if streams is None or stream in streams
             if cause is not Cause.FIRST_START or stream not in skipped
             for request in snapshot_requests(sink.name, stream, scopes, cause)
         ]

@@ -168,10 +168,13 @@ class OpenedSink(msgspec.Struct, frozen=True):
         fresh: it missed records for good: it is new to a log that has existed before, its destination is
             another one, or its cursor lost records to trimming. A snapshot makes it whole. Told at each
             opening until one was requested for it.
+        missed: streams whose records passed it by for good, because it did not take them until now. Told at
+            each opening until a snapshot of the stream was requested for it.
     """
 
     position: int
     fresh: bool
+    missed: tuple[str, ...] = ()
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True):
@@ -198,7 +201,7 @@ class Snapshots(Protocol):
     async def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
         """Remember; durable on return. One for the same sink, stream and scope replaces an older one.
 
-        A sink that it names is not `fresh` any more: what it missed is owed now.
+        A sink that it names is not `fresh` any more, and has not `missed` the stream: that is owed now.
 
         Raises:
             Refused: there is no room.
@@ -332,11 +335,20 @@ class Log(Letters, Snapshots, Backlogs, Protocol):
         """Position of the newest committed change (the start of this incarnation's range - 1 when none)."""
         ...
 
-    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+    async def open_sink(
+        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+    ) -> OpenedSink:
         """Where this sink goes on; a new sink starts before the oldest kept record.
 
         From now on it holds back trimming, so sinks are opened before streams are. Another `fingerprint`
         than the stored one is a new sink. (A snapshot for new sinks is not this method's work.)
+
+        Args:
+            name: of the sink.
+            fingerprint: of its destination.
+            takes: names of the streams that it is handed.
+            leaves_out: of those that it could be handed and is not; remembered, even if one leaves the
+                configuration: until it takes them, their records pass it by.
         """
         ...
 

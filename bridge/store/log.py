@@ -198,14 +198,18 @@ class SqliteLog(AskedLog):
         """See `Log.end`."""
         return self._end
 
-    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+    async def open_sink(
+        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+    ) -> OpenedSink:
         """See `Log.open_sink`.
 
         Raises:
             Refused: a drop of its backlog was cut off, and there is no room to finish it.
         """
         before = self._acknowledged.pop(name, None)
-        opened = await self._ask(lambda journal: attach(journal, name, fingerprint, before))
+        opened = await self._ask(
+            lambda journal: attach(journal, name, fingerprint, before, takes, leaves_out)
+        )
         self._acknowledged[name] = opened.position
         return opened
 

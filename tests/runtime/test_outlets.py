@@ -1,5 +1,6 @@
 """The sinks of one bridge together: what one of them does to a request for all, and requests that meet."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,11 +8,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from bridge.changes.change import Change, StreamInfo
+from bridge.changes.change import Cause, Change, StreamInfo
 from bridge.changes.envelope import Bridge
-from bridge.config import Config, loads
+from bridge.config import Config, SinkConfig, loads
 from bridge.runtime.outlets import Outlets
-from bridge.store.contract import OpenedSink
+from bridge.store.contract import OpenedSink, SnapshotRequest
 from bridge.store.memory import MemoryLog
 from tests.delivery.fakes import ScriptedSink
 
@@ -65,8 +66,8 @@ class SlowToOpen:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.log, name)
 
-    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
-        opened = await self.log.open_sink(name, fingerprint)
+    async def open_sink(self, name: str, *told: Any) -> OpenedSink:
+        opened = await self.log.open_sink(name, *told)
         if name == "first":
             self.asked += 1
             if self.asked == 3:  # after the start and the first `resume`
@@ -91,3 +92,32 @@ async def test_two_that_resume_a_released_sink_at_once_do_it_once() -> None:
         assert sum(len(delivery.records) for delivery in sink.owned) == 1
         assert list(outlets.workers) == ["first", "second"]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_sink_that_takes_one_more_stream_is_owed_a_snapshot_of_that_one() -> None:
+    """Its records have passed the sink by; a stream that is new to everybody begins with everything."""
+    log = MemoryLog()
+    owed: list[tuple[str, Cause, Collection[str] | None]] = []
+
+    async def owe(sink: SinkConfig, cause: Cause, streams: Collection[str] | None) -> None:
+        owed.append((sink.name, cause, streams))
+        await log.request_snapshots(
+            [SnapshotRequest(sink.name, name, "", cause, "s") for name in streams or ()]
+        )
+
+    async def run(*streams: str, takes: tuple[str, ...] | None) -> None:
+        config = configured(ScriptedSink(), ScriptedSink())
+        first, second = config.sinks
+        every = tuple(replace(config.streams[0], name=name) for name in streams)
+        config = replace(config, streams=every, sinks=(replace(first, streams=takes), second))
+        async with trio.open_nursery() as nursery:
+            await Outlets(config, log, owe).open(Bridge("c", "cluster-uid"), nursery)
+            nursery.cancel_scope.cancel()
+
+    await run("pods", "jobs", "nodes", takes=("pods",))
+    await run("pods", "jobs", "nodes", "new", takes=("pods", "jobs", "new"))
+    assert owed == [("first", Cause.FIRST_START, ("jobs",))]
+    await run("pods", "jobs", "nodes", "new", takes=None)
+    assert owed[1:] == [("first", Cause.FIRST_START, ("nodes",))]
+    await run("pods", "jobs", "nodes", "new", takes=None)
+    assert len(owed) == 2
