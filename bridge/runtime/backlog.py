@@ -8,7 +8,7 @@ A sink that moves gets some seconds to catch up: a burst, or a snapshot, is no r
 resync   what it did not take is dropped, but for the identities of deletions. Once it takes records again
          it gets a snapshot of its own. Asked for first and durably, so a crash in between loses nothing.
 park     it stops, loudly, until it is resumed; meanwhile what it did not take is dropped in the same way
-block    nothing: intake waits for it, which the configuration had to allow
+block    nothing: once the log is full intake waits for it, which the configuration had to allow
 ```
 
 Where the disk is full for another reason than our own limit, the sink that lags most is dealt with in the
@@ -229,7 +229,7 @@ class BacklogKeeper:
                 case "park":
                     self._park(name)
                     await self._drop(name)
-                case _:
+                case _ if stats.full:
                     self._incidents.report(
                         name, "warning", "intake waits for this sink, as whenFull: block says", sink=name
                     )
@@ -252,6 +252,7 @@ class BacklogKeeper:
             for request in snapshot_requests(name, stream, scopes, Cause.BACKLOG_FULL)
         ]
         self._desk.hold(name)
+        why = self._why(name)
 
         async def drop() -> int:
             dropped = await self._log.drop_backlog(name, list(policy.scopes), owed)
@@ -259,6 +260,7 @@ class BacklogKeeper:
                 "warning",
                 "the backlog of a sink is dropped; it gets a snapshot when it takes records again",
                 sink=name,
+                reason=why,
                 records=sum(dropped.records.values()),
                 deletions_kept=sum(dropped.deletions.values()),
             )
@@ -293,8 +295,13 @@ class BacklogKeeper:
     def _park(self, name: str) -> None:
         outlet = self._outlets.workers[name]
         if outlet.stats.state is not SinkState.PARKED:
-            reason = "it lags so far that the log has no room for what it has not taken"
-            outlet.park(f"{reason}; {_REPAIR}")
+            outlet.park(f"{self._why(name)}; {_REPAIR}")
+
+    def _why(self, name: str) -> str:
+        own, position = self._policies[name].max_lag, self._outlets.workers[name].stats.position
+        if own is not None and self._log.lag(position).bytes >= own:
+            return "it lags by more than its maxLag"
+        return "it lags so far that the log has no room for what it has not taken"
 
     def _recover(self, name: str) -> None:
         recovery = self._recovering[name]
