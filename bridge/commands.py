@@ -177,7 +177,7 @@ def _status(arguments: argparse.Namespace) -> int:
                 _span(s["lag"]["seconds"]),
                 s["deadLetters"],
                 s["snapshotsOwed"],
-                s["reason"],
+                _awaited(s["reason"], s["nextTrySeconds"]),
             )
             for s in status["sinks"]
         ],
@@ -250,6 +250,10 @@ def _redrive(arguments: argparse.Namespace) -> int:
             "knows what is true of them now; --force sends those that its `streams` allow, purge forgets them"
         )
     return 0
+
+
+def _awaited(reason: str, seconds: float | None) -> str:
+    return reason if seconds is None else f"{reason}; next try in {_span(seconds)}"
 
 
 def _tabular(arguments: argparse.Namespace) -> bool:

@@ -4,11 +4,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import trio
+
 from bridge.changes.change import Cause
 from bridge.changes.deadletter import MAX_NUMBER, DeadLetter
 from bridge.changes.envelope import Format, Renderer
 from bridge.config import Config, SinkConfig
-from bridge.delivery.stats import SinkStats
+from bridge.delivery.breaker import BreakerState
+from bridge.delivery.stats import SinkState, SinkStats
 from bridge.errors import UsageError
 from bridge.operations.control import Send
 from bridge.runtime.health import Health
@@ -98,6 +101,7 @@ class Commands:
                 "type": sink.type,
                 "state": stats.state.value if stats else "starting",
                 "reason": stats.reason if stats else "the cluster was not reached yet",
+                "nextTrySeconds": _next_try(stats) if stats else None,
                 "position": stats.position if stats else None,
                 "records": stats.records if stats else 0,
                 "lag": lag,
@@ -210,6 +214,14 @@ class Commands:
 
 def _state(stats: SinkStats) -> dict[str, str]:
     return {"state": stats.state.value, "reason": stats.reason}
+
+
+def _next_try(stats: SinkStats) -> float | None:
+    """Seconds, while the sink waits for another try; a destination may ask for minutes."""
+    circuit = stats.circuit
+    if stats.state is not SinkState.RETRYING or circuit is None or circuit.state is not BreakerState.OPEN:
+        return None
+    return max(circuit.ready_at - trio.current_time(), 0.0)
 
 
 def _ids(arguments: Mapping[str, Any]) -> Sequence[int]:

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bridge.changes.change import Cause, Change, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig, loads
+from bridge.delivery.sink import Unavailable
+from bridge.runtime.commands import Commands
+from bridge.runtime.health import Health
 from bridge.runtime.outlets import Outlets
+from bridge.runtime.snapshots import SnapshotDesk
 from bridge.store.contract import OpenedSink, SnapshotRequest
 from bridge.store.memory import MemoryLog
 from tests.delivery.fakes import ScriptedSink
@@ -121,3 +125,29 @@ async def test_a_sink_that_takes_one_more_stream_is_owed_a_snapshot_of_that_one(
     assert owed[1:] == [("first", Cause.FIRST_START, ("nodes",))]
     await run("pods", "jobs", "nodes", "new", takes=None)
     assert len(owed) == 2
+
+
+async def test_status_says_when_a_sink_that_was_asked_to_wait_is_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    del autojump_clock
+    log, sink = MemoryLog(), ScriptedSink([Unavailable("too many requests", retry_after=500.0)])
+    config = configured(sink, ScriptedSink())
+    outlets = Outlets(config, log, lambda *_: pytest.fail("nothing is owed"))
+    commands = Commands(config, log, Health(log, ["pods"]), outlets, SnapshotDesk(log))
+
+    async def send(_: Any) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        await outlets.open(Bridge("c", "cluster-uid"), nursery)
+        change = Change("ADDED", "watch", 1, "n", "a", "u", "7", 0, b"{}")
+        await log.append(PODS, "", lambda _: [change], size=1)
+        await trio.sleep(100)
+        first, second = (await commands("status", {}, send))["sinks"]
+        assert (first["state"], first["nextTrySeconds"]) == ("retrying", pytest.approx(400, abs=1))
+        assert second["nextTrySeconds"] is None
+        await trio.sleep(401)
+        first, _ = (await commands("status", {}, send))["sinks"]
+        assert (first["state"], first["nextTrySeconds"]) == ("delivering", None)
+        nursery.cancel_scope.cancel()
