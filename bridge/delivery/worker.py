@@ -316,6 +316,7 @@ class Worker:
             [stream for stream in self._hooks.streams() if wanted is None or stream.name in wanted],
             content_type(plan.form),
             self._limits.records,
+            *(() if plan.throttle is None else (plan.throttle.acquire,)),
         )
         known = await sink.open(given, context)
         if known == given:
