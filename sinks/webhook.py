@@ -58,9 +58,6 @@ class _Runtime:
 class Webhook:
     """Sends each record to a URL.
 
-    Its `repr` shows the URL alone, which says which destination it is: how requests are made (credentials,
-    tuning) is left out, so another timeout is not a new sink.
-
     Attributes:
         url: of the receiver.
         method: of each request.
@@ -84,26 +81,22 @@ class Webhook:
         )
     )
     method: Literal["POST", "PUT", "PATCH"] = field(
-        default="POST", repr=False, metadata=about("The method of each request.", example="PUT")
+        default="POST", metadata=about("The method of each request.", example="PUT")
     )
     headers: Mapping[str, Secret] = field(
         default_factory=dict,
-        repr=False,
         metadata=about("Further headers.", example="{x-api-key: {env: HOOK_KEY}}"),
     )
     auth: AuthOptions | None = field(
         default=None,
-        repr=False,
         metadata=about("Who we are to the receiver.", example="{bearer: {file: /etc/kube-bridge/token}}"),
     )
     tls: TlsOptions | None = field(
         default=None,
-        repr=False,
         metadata=about("TLS towards the receiver.", example="{ca: /etc/kube-bridge/ca.crt}"),
     )
     signing_secret: Annotated[tuple[Secret, ...], _SIGNING] = field(
         default=(),
-        repr=False,
         metadata=about(
             "Keys of Standard Webhooks signatures, `whsec_` and base64. A request is signed with each of "
             "them, so that a receiver can change from one to the next.",
@@ -112,7 +105,6 @@ class Webhook:
     )
     cloud_events: CloudEvents | None = field(
         default=None,
-        repr=False,
         metadata=about(
             "How CloudEvents travel, with `format: cloudevents`; without it as `structured`.",
             example="binary",
@@ -120,20 +112,17 @@ class Webhook:
     )
     compression: Literal["gzip"] | None = field(
         default=None,
-        repr=False,
         metadata=about("Compression of the bodies; signatures are of what it holds.", example="gzip"),
     )
     timeout: Annotated[Seconds, Range(above=0, maximum=_LONGEST_TIMEOUT)] = field(
-        default=30.0, repr=False, metadata=about("For one request and its answer, all in all.", example="10s")
+        default=30.0, metadata=about("For one request and its answer, all in all.", example="10s")
     )
     concurrency: Annotated[int, Range(minimum=1, maximum=256)] = field(
         default=4,
-        repr=False,
         metadata=about("Requests at once, each with a connection of its own.", example="16"),
     )
     proxy: Secret | None = field(
         default=None,
-        repr=False,
         metadata=about(
             "A proxy: http://, https:// or socks5://, with user and password where it wants them. "
             "That of the environment is not used unless it is named here.",

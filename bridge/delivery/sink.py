@@ -222,8 +222,8 @@ class Sparing(Protocol):
 class Located(Protocol):
     """A sink of which some options say where it delivers, and the others only how.
 
-    A sink whose `destination` changes is a new one: it starts with a snapshot. Without this, every option is
-    taken for a part of the place.
+    A sink whose `destination` changes is a new one: it starts with a snapshot. Without this, every option
+    (each field that `__init__` takes) is a part of the place.
     """
 
     @property

@@ -10,8 +10,8 @@ import trio
 from bridge.changes.change import Cause, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
-from bridge.delivery.plan import Hooks, Plan
-from bridge.delivery.sink import Located, Reopened, Resume
+from bridge.delivery.plan import Hooks, Plan, place_of
+from bridge.delivery.sink import Reopened, Resume
 from bridge.delivery.stats import SinkStats
 from bridge.delivery.worker import Worker
 from bridge.errors import Refused, UsageError
@@ -191,6 +191,4 @@ class Outlets:
 
 def _fingerprint(sink: SinkConfig) -> str:
     """Which destination a cursor belongs to: another one is a new sink."""
-    options = sink.options
-    place = options.destination if isinstance(options, Located) else repr(options)  # which hides secrets
-    return hashlib.sha256(f"{sink.type}\0{place}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{sink.type}\0{place_of(sink.options)}".encode()).hexdigest()[:32]

@@ -10,7 +10,7 @@ import trio
 from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.changes.record import Record
 from bridge.delivery.pacing import Retry
-from bridge.delivery.plan import limits_of
+from bridge.delivery.plan import limits_of, place_of
 from bridge.delivery.sink import Checked, Context, Rejected, Resume, Sink, Unavailable
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.testing.stage import RESUME, STREAM, UNWELCOME, CancelAtStep, FixedLog, Troubles, change, delivery
@@ -63,14 +63,12 @@ class Promises:
     async def can_be_entered_again(self) -> None:
         """As the worker does after an unexpected error."""
         before, sink = self._log.end(), self._make_sink()
-        shown = repr(sink)
+        place = place_of(sink)
         for _ in range(2):
             [record] = self._append(1)
             async with self._opened(sink) as opened:
-                if repr(sink) != shown:
-                    raise Broken(
-                        "Its `repr` changes when it is open, so a restart takes it for another sink."
-                    )
+                if place_of(sink) != place:
+                    raise Broken("Its place changes when it is open, so a restart takes it for another sink.")
                 await opened.deliver(delivery([record]))
         await self._content(before, " after it was entered a second time")
 
