@@ -29,8 +29,8 @@ BUGS = (
         "snapshot-shows-what-is-in-doubt",
         "the new owner of a name comes before the deletion of the old one, which then deletes it",
         _SNAPSHOTS,
-        "known = [e for e in events if inventory.get(_key(e)) == Known(e.uid, e.rv)]",
-        "known = list(events)",
+        "known = [e for e in part if inventory.get(_key(e)) == Known(e.uid, e.rv)]",
+        "known = list(part)",
         (f"{_TESTS}::test_a_name_with_a_new_owner_is_told_as_deletion_and_addition_in_that_order",),
     ),
     Bug(
