@@ -32,7 +32,8 @@ from bridge.store.contract import Log, Refused
 
 __all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Patience", "Policy", "holders", "policies"]
 
-_REPAIR: Final = "repair it and resume it"
+_REPAIR: Final = "repair it and resume it: it gets the deletions that it missed, and a snapshot"
+_REPAIR_ANEW: Final = "repair it and resume it: it gets a snapshot, not the deletions that it missed"
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
 _WORTH: Final = 4 << 20
@@ -282,7 +283,7 @@ class BacklogKeeper:
             await self._desk.load([name])
             self._desk.release(name)
             self._recovering.pop(name, None)
-            await self._outlets.release(name, f"{error}; {_REPAIR}")
+            await self._outlets.release(name, f"{error}; {_REPAIR_ANEW}")
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)

@@ -69,7 +69,7 @@ BUGS = (
         "deletions-without-room-are-lost",
         "where the deletions of a backlog find no room the sink goes on as if nothing had been",
         _BACKLOG,
-        '            await self._outlets.release(name, f"{error}; {_REPAIR}")\n',
+        '            await self._outlets.release(name, f"{error}; {_REPAIR_ANEW}")\n',
         "",
         ("tests/runtime/test_backlog.py::test_a_sink_whose_deletions_find_no_room_parks",),
     ),
