@@ -145,14 +145,11 @@ class Outlets:
         await worker.drop(leave)
 
     async def reopen(self) -> None:
-        """Have sinks take up anew what was put aside under their feet, as log files are."""
-        for sink in self._config.sinks:
-            if not isinstance(sink.options, Reopened):
-                continue
-            try:
-                await sink.options.reopen()
-            except Exception as error:  # noqa: BLE001 - whatever a sink throws is its own failure domain
-                log("error", "a sink failed to open its files anew", sink=sink.name, error=repr(error))
+        """Have sinks take up anew what was put aside under their feet, as log files are; all at once."""
+        async with trio.open_nursery() as nursery:
+            for sink in self._config.sinks:
+                if isinstance(sink.options, Reopened):
+                    nursery.start_soon(_reopen, sink.name, sink.options)
 
     def hurry(self) -> None:
         """The end is near: no sink waits for anything but its destination any more."""
@@ -190,6 +187,13 @@ class Outlets:
             return self._workers[name]
         except KeyError:
             raise UsageError(f"the sink {name} is not open yet: the cluster was not reached") from None
+
+
+async def _reopen(name: str, sink: Reopened) -> None:
+    try:
+        await sink.reopen()
+    except Exception as error:  # noqa: BLE001 - whatever a sink throws is its own failure domain
+        log("error", "a sink failed to open its files anew", sink=name, error=repr(error))
 
 
 def _fingerprint(sink: SinkConfig) -> str:

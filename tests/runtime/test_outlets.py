@@ -55,6 +55,20 @@ async def test_a_sink_that_fails_to_reopen_keeps_no_other_from_it() -> None:
     assert (broken.reopened, well.reopened) == (1, 1)
 
 
+async def test_a_sink_that_hangs_in_its_reopening_keeps_no_other_from_it() -> None:
+    class Hanging(Reopening):
+        async def reopen(self) -> None:
+            await trio.sleep_forever()
+
+    well = Reopening()
+    outlets = Outlets(configured(Hanging(), well), MemoryLog(), lambda *_: pytest.fail("nothing is owed"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outlets.reopen)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert well.reopened == 1
+
+
 @dataclass
 class SlowToOpen:
     """A log that answers the second request to open a sink only once the sink has gone on."""
