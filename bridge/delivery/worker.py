@@ -8,16 +8,13 @@ from typing import Final, NamedTuple
 import trio
 from trio.lowlevel import ParkingLot
 
-from bridge.delivery.breaker import Breaker
 from bridge.delivery.crew import fatal
 from bridge.delivery.gate import Gate
-from bridge.delivery.handout import HandOut
 from bridge.delivery.handover import Halted, Handover
 from bridge.delivery.lanes import run_lanes
 from bridge.delivery.ledger import Ledger
-from bridge.delivery.pacing import Backoff
 from bridge.delivery.pipeline import run_pipeline
-from bridge.delivery.plan import Batching, Hooks, Plan, content_type, limits_of
+from bridge.delivery.plan import Batching, Hooks, Plan, breaker_of, content_type, hand_out_of, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
 from bridge.delivery.sink import Context, Overlap, Resume, Sink, Stopped, Unavailable
@@ -32,8 +29,6 @@ from bridge.logs import Logger, log
 __all__ = ["Batching", "Hooks", "LogReader", "Plan", "Worker"]
 
 _WAYS: Final = {Overlap.NONE: run_serial, Overlap.PIPELINE: run_pipeline, Overlap.LANES: run_lanes}
-_FAILURES: Final = 5
-"""Failures in a row, of two lanes or more, after which a sink with lanes is taken to be down."""
 _CUT_SECONDS: Final = 5.0
 """For a call that was cut off to end: a thread that blocks does not hear of it."""
 _PAUSED: Final = "by a command"
@@ -90,18 +85,8 @@ class Worker:
         # An earlier process may have delivered everything that was in the log when this one began.
         self._replay_through = reader.end()
         self._limits = limits_of(sink, plan)
-        self._hand_out = HandOut(
-            plan.name,
-            plan.bridge,
-            plan.selection,
-            plan.form,
-            max_records=self._limits.records,
-            max_bytes=self._limits.bytes,
-        )
-        lanes = self._limits.concurrency if sink.overlap is Overlap.LANES else 1
-        self._breaker = Breaker(
-            Backoff(plan.retry, jitter), failures=_FAILURES if lanes > 1 else 1, lanes=min(lanes, 2)
-        )
+        self._hand_out = hand_out_of(plan, self._limits)
+        self._breaker = breaker_of(sink, plan, jitter)
         self.stats = SinkStats(plan.name, position=resume.position, circuit=self._breaker)
         self._trouble = Trouble(self.stats, logger)
         self._rest: _Rest | None = None
@@ -316,6 +301,7 @@ class Worker:
             [stream for stream in self._hooks.streams() if wanted is None or stream.name in wanted],
             content_type(plan.form),
             self._limits.records,
+            *(() if plan.throttle is None else (plan.throttle.acquire,)),
         )
         known = await sink.open(given, context)
         if known == given:

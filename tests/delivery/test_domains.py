@@ -213,6 +213,31 @@ async def test_a_sink_is_told_where_it_stands() -> None:
     assert (await tell(batching=Batching(max_records=1000))).max_records == 10, "never more than it can take"
 
 
+async def test_a_sink_that_makes_several_requests_of_a_delivery_stays_within_the_rate_limit(
+    autojump_clock: MockClock,
+) -> None:
+    class Halving(ScriptedSink):
+        async def open(self, resume: Resume, context: Context) -> Resume:
+            self.admit = context.admit
+            return await super().open(resume, context)
+
+        async def deliver(self, batch: Delivery) -> None:
+            for _ in range(4):
+                await self.admit(1, 1)
+            await super().deliver(batch)
+
+    log, sink = MemoryLog(), Halving()
+    log.append([change(1)])
+    begin = autojump_clock.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker(sink, log, throttle=Throttle(Rates(requests=2, burst=1))).run)
+        await trio.sleep_until(begin + 1.9)
+        assert not sink.owned
+        await trio.sleep_until(begin + 2.1)
+        assert sink.owned, "one request, and four more"
+        nursery.cancel_scope.cancel()
+
+
 async def test_sinks_that_share_a_rate_limit_stay_within_it_together(autojump_clock: MockClock) -> None:
     log, throttle = MemoryLog(), Throttle(Rates(records=10, burst=10))
     log.append([change(n) for n in range(100)])
