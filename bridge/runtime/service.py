@@ -37,6 +37,7 @@ from bridge.operations.address import SOCKET
 from bridge.runtime.backlog import BacklogKeeper, policies
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
+from bridge.runtime.orphans import tell_orphans
 from bridge.runtime.outlets import DRAIN_SECONDS, Outlets
 from bridge.runtime.plans import plan_stream, redaction_key, watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
@@ -144,6 +145,7 @@ class _Service:
     async def _open_sinks(self, uid: str, nursery: trio.Nursery) -> None:
         """Open the sinks; what one of them has missed for good is owed to it from now on."""
         await self._desk.load(sink.name for sink in self._config.sinks)
+        await tell_orphans(self._log, {stream.name for stream in self._config.streams})
         await self._outlets.open(Bridge(self._config.cluster.name, uid), nursery)
         self._keeper.resume()
 

@@ -289,6 +289,10 @@ class Log(Letters, Snapshots, Backlogs, Protocol):
         """Durable states of all watches that this stream ever had, by scope."""
         ...
 
+    async def watched_streams(self) -> Collection[str]:
+        """Names of all streams that ever had a watch: this log keeps what is known of their objects."""
+        ...
+
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,
         stream: StreamInfo,

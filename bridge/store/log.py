@@ -12,6 +12,7 @@ import trio
 
 from bridge.changes.change import Batch, Cursor, StreamInfo
 from bridge.errors import BridgeError, InvariantError
+from bridge.store import tables
 from bridge.store.asked import AskedLog
 from bridge.store.backlog import attach, finish
 from bridge.store.codec import RowDecoder
@@ -142,6 +143,10 @@ class SqliteLog(AskedLog):
     async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
         """See `Log.watch_states`."""
         return await self._look(lambda journal: journal.watch_states(stream))
+
+    async def watched_streams(self) -> Collection[str]:
+        """See `Log.watched_streams`."""
+        return await self._look(lambda journal: tables.watched_streams(journal.connection))
 
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,

@@ -142,6 +142,11 @@ class MemoryLog(MemoryLetters):
         await trio.lowlevel.checkpoint()
         return {scope: state for (name, scope), state in self._watches.items() if name == stream}
 
+    async def watched_streams(self) -> Collection[str]:
+        """See `Log.watched_streams`."""
+        await trio.lowlevel.checkpoint()
+        return sorted({stream for stream, _ in self._watches})
+
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,
         stream: StreamInfo,
