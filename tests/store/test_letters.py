@@ -245,3 +245,14 @@ async def test_a_number_that_no_letter_can_have_is_no_letters_and_the_log_goes_o
     assert await log.redrive("out", impossible, force=True) == Redriven(0, 0)
     assert await log.redrive("out", [*impossible, 1], force=True) == Redriven(1, 0)
     assert len(flat(await read_all(log, position))) == 1
+
+
+async def test_a_redrive_leaves_alone_what_belongs_to_other_streams_than_those_that_are_named(
+    log: Log,
+) -> None:
+    position = (await log.open_sink("out", "f")).position
+    await log.bury([letter(1, deleted("a", 1)), letter(2, deleted("a", 1), stream=SECRETS)])
+    assert await log.redrive("out", None, force=False, streams=["pods"]) == Redriven(1, 0, 1)
+    assert await log.redrive("out", None, force=True, streams=[]) == Redriven(0, 0, 1)
+    assert [batch.stream.name for batch in await read_all(log, position)] == ["pods"]
+    assert [one.stream for one in await log.dead_letters(None, 0, 9)] == [SECRETS]
