@@ -20,7 +20,7 @@ What each stream and each sink of a running bridge does, how far it is behind, a
 
 examples:
   kube-bridge status -c config.yaml
-  kubectl exec kube-bridge-0 -- kube-bridge status -c /etc/kube-bridge/config.yaml
+  kubectl -n kube-bridge exec kube-bridge-0 -- kube-bridge status -c /etc/kube-bridge/config.yaml
   kube-bridge status --state ./state -o json | jq '.sinks[] | select(.state != "delivering")'
 """
 _SNAPSHOT: Final = """\
