@@ -5,11 +5,11 @@ a replay after a crash repeats a suffix; with `transactional` the place in the l
 transaction as the records (`kafka_transactions`), so a committed reader sees each of them once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import trio
 
@@ -17,10 +17,11 @@ from bridge.delivery.sink import Context, Delivery, Overlap, Resume
 from bridge.errors import InvariantError
 from bridge.logs import Incidents, log
 from bridge.secret import Secret
-from bridge.settings import about
+from bridge.settings import Looks, Rule, about, enforce
 from sinks.kafka_messages import OnDelete, OnTooLarge
-from sinks.kafka_options import CreateTopics, Sasl, Tls, check_properties, check_sasl
-from sinks.kafka_topics import template_problem
+from sinks.kafka_options import CreateTopics, Sasl, Tls, properties_problems
+from sinks.kafka_refusals import client_problems, property_refusals
+from sinks.kafka_topics import template_problems
 
 if TYPE_CHECKING:
     from sinks.kafka_session import Session
@@ -36,6 +37,18 @@ class _Runtime:
 
     def __init__(self) -> None:
         self.incidents = Incidents(log)
+
+
+def _servers_problems(servers: str) -> Iterator[str]:
+    if not servers.strip():
+        yield "is empty; write the brokers, as `broker:9092`"
+    if "://" in servers:
+        yield "has a URL; write `host:port`, and `tls` for TLS"
+
+
+def _control_problems(control: str | None, topic: str) -> Iterator[str]:
+    if "{namespace}" in (control or "") or ("{namespace}" in topic and not control):
+        yield "RESYNC and POISON tell about all namespaces: write a `controlTopic` without {namespace}"
 
 
 @dataclass(frozen=True)
@@ -110,30 +123,23 @@ class Kafka:
     )
     _runtime: _Runtime = field(init=False, repr=False, compare=False, default_factory=_Runtime)
 
+    RULES: ClassVar = (
+        Rule(("bootstrap_servers",), _servers_problems),
+        Rule(("topic",), template_problems),
+        Rule(("control_topic",), template_problems),
+        Rule(("control_topic", "topic"), _control_problems),
+        Rule(("properties",), properties_problems),
+        Rule(("properties",), property_refusals, Looks.FILES),
+        Rule(("properties", "tls", "delivery"), client_problems, Looks.FILES),
+    )
+
     def __post_init__(self) -> None:
         """Look for what cannot work whatever the brokers say.
 
         Raises:
             ValueError: names the key and what to write.
         """
-        if not self.bootstrap_servers.strip():
-            raise ValueError("`bootstrapServers` is empty; write the brokers, as `broker:9092`")
-        if "://" in self.bootstrap_servers:
-            raise ValueError("`bootstrapServers` has a URL; write `host:port`, and `tls` for TLS")
-        for template in (self.topic, self.control_topic):
-            problem = None if template is None else template_problem(template)
-            if problem is not None:
-                raise ValueError(problem)
-        control = self.control_topic or ""
-        if "{namespace}" in control or ("{namespace}" in self.topic and not control):
-            raise ValueError(
-                "RESYNC and POISON tell about all namespaces: write a `controlTopic` without {namespace}"
-            )
-        if self.tls is not None and (self.tls.certificate is None) != (self.tls.key is None):
-            raise ValueError("`tls` needs both `certificate` and `key`, or neither")
-        if self.sasl is not None:
-            check_sasl(self.sasl)
-        check_properties(self.properties)
+        enforce(self)
 
     @property
     def transactional(self) -> bool:

@@ -61,8 +61,13 @@ async def test_basic_is_a_user_and_a_password() -> None:
 
 
 @pytest.mark.parametrize("text", ["s3n\ntinel", "s3n\x00tinel"])
-async def test_a_token_that_no_header_can_carry_is_told_without_it(text: str) -> None:
-    auth = AuthOptions(bearer=secret(text))
+async def test_a_token_that_no_header_can_carry_is_told_without_it(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no header can carry it") as refused:
+        AuthOptions(bearer=secret(text))
+    assert "s3n" not in str(refused.value)
+    path = tmp_path / "token"
+    path.write_text(text)
+    auth = AuthOptions(bearer=Secret(file=path))
     async with receiving() as receiver, hooked(receiver.url, auth=auth) as sink:
         with pytest.raises(Unavailable, match="no header can carry it") as caught:
             await send(sink, 1)
