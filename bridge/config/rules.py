@@ -149,20 +149,18 @@ def _known_rate_limits(config: Record) -> None:
 
 
 def _block_stalls_nobody_else(config: Record) -> None:
-    """An intake that waits for one sink waits for all that read the same streams."""
+    """There is one log: where it waits for one sink, the others get nothing new of any stream."""
     sinks = config.get("sinks") or ()
     for sink in sinks:
-        if sink.get("when_full") != "block" or sink.get("allow_stall_others") or sink.get("name") is None:
+        if sink.get("when_full") != "block" or sink.get("allow_stall_others"):
             continue
-        mine = sink.get("streams")
-        for other in sinks:
-            theirs = other.get("streams")
-            if other is not sink and (not mine or not theirs or set(mine) & set(theirs)):
-                sink.place_of("when_full").wrong(
-                    f"`block` would also stall `{other.get('name')}`, which reads the same streams; "
-                    "write resync or park, or allowStallOthers: true to accept that"
-                )
-                break
+        names = (other.get("name") for other in sinks if other is not sink)
+        others = ", ".join(f"`{name}`" for name in names if name is not None)
+        if others:
+            sink.place_of("when_full").wrong(
+                f"`block` would also stall {others}: the one log holds the records of all streams; "
+                "write resync or park, or allowStallOthers: true to accept that"
+            )
 
 
 def _one_sink_per_path(config: Record) -> None:
