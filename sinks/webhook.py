@@ -211,6 +211,7 @@ class Webhook:
     async def open(self, resume: Resume, context: Context) -> Resume:
         """Go on where the cursor is: a receiver cannot tell, and what it gets again has the same ids."""
         session = self._session()
+        session.sender.unwelcome.sink = context.name
         session.content_type = context.content_type
         session.together = context.max_records > 1
         return resume
