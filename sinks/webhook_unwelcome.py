@@ -1,4 +1,4 @@
-"""A receiver that refuses who we are, whatever is sent: told once, because each record becomes a dead letter."""
+"""A receiver that refuses who we are, whatever is sent: told once, as each record becomes a dead letter."""
 
 from http import HTTPStatus
 from typing import Final
