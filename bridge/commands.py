@@ -145,14 +145,9 @@ def _state(arguments: argparse.Namespace) -> Path:
     chosen: Path | None = arguments.state
     if chosen is not None:
         return chosen
-    from bridge.config import load  # noqa: PLC0415
+    from bridge.config import load_state_path  # noqa: PLC0415
 
-    config = load(
-        arguments.config, check_files=False
-    )  # what only the bridge itself reads may be out of reach
-    if config.state is None:
-        raise UsageError(f"{arguments.config} has no `state: {{path: ...}}`: a bridge cannot run with it")
-    return config.state.path
+    return load_state_path(arguments.config)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from bridge.config.delivery import (
     RetryConfig,
     SinkConfig,
 )
-from bridge.config.loader import load, loads, schema
+from bridge.config.loader import load, load_state_path, loads, schema
 from bridge.config.model import (
     ClusterConfig,
     Config,
@@ -42,6 +42,7 @@ __all__ = [
     "StateConfig",
     "StreamConfig",
     "load",
+    "load_state_path",
     "loads",
     "schema",
 ]
