@@ -47,14 +47,18 @@ sys.stdin.read()
 """
 
 
-async def test_a_second_bridge_is_refused_and_told_who_holds_the_lock(tmp_path: Path) -> None:
+async def test_a_second_bridge_is_refused_and_told_who_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     holder = await trio.lowlevel.open_process(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         assert holder.stdout is not None
         assert (await holder.stdout.receive_some()).startswith(b"held")
-        message = await refusal(tmp_path)
+        message = await refusal(Path())
+        assert message.startswith(f"the state directory '{tmp_path}' is in use by ")
         assert f"process {holder.pid} on {os.uname().nodename} since 20" in message
         assert "stop that one first" in message
     finally:
