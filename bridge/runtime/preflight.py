@@ -12,7 +12,7 @@ from bridge.changes.envelope import Format
 from bridge.config import Config, SinkConfig
 from bridge.delivery.sink import Checked, Context, Owning
 from bridge.errors import BridgeError, UsageError
-from bridge.kubernetes.access import Wanted, missing_permissions
+from bridge.kubernetes.access import IDENTITY, REVISION, Wanted, missing_permissions, refused
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.catalog import Resource
 from bridge.kubernetes.discovery import cluster_uid, discover
@@ -57,6 +57,8 @@ async def check(config: Config) -> int:
                 problems.append(str(error))
         problems += [f"sink {sink}: {overlap}" for sink, overlap in overlaps(config, resources)]
         problems += [str(missing) for missing in await missing_permissions(api, wanted)]
+        advised = [REVISION] if config.cluster.uid else [IDENTITY, REVISION]
+        warnings = [str(each) for each in await refused(api, advised)]
     for want in wanted:
         print(f"stream {want.stream}: {want.resource.api_version} {want.resource.kind}")  # noqa: T201
     for sink in config.sinks:
@@ -66,8 +68,7 @@ async def check(config: Config) -> int:
         print(f"sink {sink.name}: {sink.type}; done means: {owned}")  # noqa: T201
         sys.stdout.flush()  # the destination may take its time
         problems += [f"sink {sink.name}: {wrong}" for wrong in await _sink_problems(sink, config, uid, infos)]
-    warning = _state_warning(config)
-    if warning:
+    for warning in [*_state_warnings(config), *warnings]:
         print(f"warning: {warning}")  # noqa: T201
     if problems:
         raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
@@ -108,14 +109,11 @@ def _state_problems(config: Config) -> Iterator[str]:
         yield f"state.path {path} cannot be written: make {existing} writable for this user"
 
 
-def _state_warning(config: Config) -> str:
-    """A state that ends with the pod breaks one promise without a sign of it; "" when it may stay."""
-    if config.state is None:
-        return ""
-    place = short_lived(config.state.path)
-    if not place:
-        return ""
-    return (
-        f"state.path {config.state.path} is on {place}, which does not outlive the pod or the machine: "
-        "with the inventory each deletion meanwhile is lost; mount a PersistentVolumeClaim there"
-    )
+def _state_warnings(config: Config) -> Iterator[str]:
+    """A state that ends with the pod breaks one promise without a sign of it."""
+    place = short_lived(config.state.path) if config.state is not None else ""
+    if config.state is not None and place:
+        yield (
+            f"state.path {config.state.path} is on {place}, which does not outlive the pod or the machine: "
+            "with the inventory each deletion meanwhile is lost; mount a PersistentVolumeClaim there"
+        )

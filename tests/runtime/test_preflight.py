@@ -1,0 +1,59 @@
+"""`check` against a server: what it warns of, and what it lets pass because `run` does too."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.config import Config, load
+from bridge.runtime import preflight
+from bridge.simulator import Simulator
+
+
+def configured(folder: Path, url: str, **cluster: str) -> Config:
+    kubeconfig = {
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+    (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+    config: dict[str, Any] = {
+        "cluster": {"name": "test", "kubeconfig": str(folder / "kubeconfig"), **cluster},
+        "state": {"path": str(folder / "state")},
+        "streams": [{"name": "pods", "apiVersion": "v1", "kind": "Pod"}],
+        "sinks": [{"name": "out", "type": "jsonlines", "path": "-"}],
+    }
+    (folder / "bridge.yaml").write_text(json.dumps(config))
+    return load(folder / "bridge.yaml")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "granted", "told"),
+    [
+        ({}, [], ["get namespaces kube-system", "list events in namespace default"]),
+        ({"uid": "u"}, [], ["list events in namespace default"]),
+        ({}, ["namespaces", "events"], []),
+    ],
+)
+async def test_check_warns_of_what_a_bridge_does_not_need_and_is_better_off_with(
+    cluster: dict[str, str],
+    granted: list[str],
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(preflight, "short_lived", lambda _: "")
+    simulator = Simulator()
+    simulator.access.add("t", "bridge")
+    simulator.access.allow("bridge", ["get", "list", "watch"], ["pods"])
+    simulator.access.allow("bridge", ["get", "list"], granted)
+    async with simulator.serve() as url:
+        assert await preflight.check(configured(tmp_path, url, **cluster)) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "ok"
+    warnings = [line for line in said if line.startswith("warning: ")]
+    assert [line.partition("may not ")[2].partition(":")[0] for line in warnings] == told
+    assert all("add to a " in line for line in warnings)
