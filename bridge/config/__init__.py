@@ -18,6 +18,7 @@ from bridge.config.model import (
     StateConfig,
     StreamConfig,
 )
+from bridge.config.places import made_by_run
 from bridge.config.problems import ConfigError, Problem
 from bridge.config.words import ChangeType
 from bridge.secret import Secret, SecretError
@@ -44,5 +45,6 @@ __all__ = [
     "load",
     "load_state_path",
     "loads",
+    "made_by_run",
     "schema",
 ]

@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import trio
 
 from bridge.changes.change import StreamInfo
 from bridge.changes.envelope import Format
-from bridge.config import Config, SinkConfig
+from bridge.config import Config, SinkConfig, made_by_run
 from bridge.delivery.sink import Checked, Context, Owning
 from bridge.errors import BridgeError, UsageError
 from bridge.kubernetes.access import IDENTITY, REVISION, Wanted, missing_permissions, refused
@@ -80,7 +81,7 @@ async def _sink_problems(
     sink: SinkConfig, config: Config, uid: str, infos: Sequence[StreamInfo]
 ) -> Sequence[str]:
     """What the sink says of itself, and one sentence where it cannot even say that."""
-    if not isinstance(sink.options, Checked):
+    if not isinstance(sink.options, Checked) or _not_made_yet(sink, config):
         return ()
     streams = [info for info in infos if sink.streams is None or info.name in sink.streams]
     form = Format(sink.format)
@@ -94,6 +95,11 @@ async def _sink_problems(
         return [str(error)]
     except Exception as error:  # noqa: BLE001 - a sink is anybody's code: the others are still looked at
         return [f"it cannot tell ({error!r}); report that to whoever made this sink"]
+
+
+def _not_made_yet(sink: SinkConfig, config: Config) -> bool:
+    path = getattr(sink.options, "path", None)
+    return isinstance(path, str | Path) and config.state is not None and made_by_run(path, config.state.path)
 
 
 def _state_problems(config: Config) -> Iterator[str]:

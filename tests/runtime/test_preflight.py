@@ -11,7 +11,7 @@ from bridge.runtime import preflight
 from bridge.simulator import Simulator
 
 
-def configured(folder: Path, url: str, **cluster: str) -> Config:
+def configured(folder: Path, url: str, *, out: str = "-", **cluster: str) -> Config:
     kubeconfig = {
         "clusters": [{"name": "c", "cluster": {"server": url}}],
         "users": [{"name": "u", "user": {"token": "t"}}],
@@ -23,7 +23,7 @@ def configured(folder: Path, url: str, **cluster: str) -> Config:
         "cluster": {"name": "test", "kubeconfig": str(folder / "kubeconfig"), **cluster},
         "state": {"path": str(folder / "state")},
         "streams": [{"name": "pods", "apiVersion": "v1", "kind": "Pod"}],
-        "sinks": [{"name": "out", "type": "jsonlines", "path": "-"}],
+        "sinks": [{"name": "out", "type": "jsonlines", "path": out}],
     }
     (folder / "bridge.yaml").write_text(json.dumps(config))
     return load(folder / "bridge.yaml")
@@ -57,3 +57,15 @@ async def test_check_warns_of_what_a_bridge_does_not_need_and_is_better_off_with
     warnings = [line for line in said if line.startswith("warning: ")]
     assert [line.partition("may not ")[2].partition(":")[0] for line in warnings] == told
     assert all("add to a " in line for line in warnings)
+
+
+async def test_a_file_in_the_folder_that_run_makes_for_the_state_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with Simulator().serve() as url:
+        assert await preflight.check(configured(tmp_path, url, out="./state/out.jsonl")) == 0
+        with pytest.raises(preflight.NotReady, match=r"state/deeper/out.jsonl: its directory does not exist"):
+            await preflight.check(configured(tmp_path, url, out="./state/deeper/out.jsonl"))
+    assert not (tmp_path / "state").exists(), "it looks and makes nothing"
+    assert "ok\n" in capsys.readouterr().out
