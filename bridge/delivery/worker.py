@@ -159,13 +159,19 @@ class Worker:
         while self._busy and self._rest is not None:
             await self._moved.park()
 
-    def resume(self) -> None:
-        """Go on from the cursor, whatever the sink rests for."""
+    def resume(self) -> SinkState:
+        """Go on from the cursor, whatever the sink rests for; a try that is waited for is made at once.
+
+        Returns:
+            What the sink did until now.
+        """
+        before = self.stats.state if self._rest is None else self._rest.state
         self._rest = None
         self._breaker.close()
         self._gate.hurry()
         self._waits.hurry()
         self._moved.unpark_all()
+        return before
 
     def park(self, reason: str) -> None:
         """Rest, loudly, until `resume` or the next start; what is in flight is cut off and comes again.

@@ -111,7 +111,9 @@ def test_a_paused_sink_keeps_its_place_and_the_other_one_goes_on(
     assert (paused["state"], paused["lag"]["records"]) == ("paused", 1)
     assert paused["lag"]["seconds"] >= 0
     assert "second" not in {record.get("name") for record in records(other)}
-    done(run_bridge("resume", "-c", service.config, "--sink", "other"))
+    assert done(run_bridge("resume", "-c", service.config, "--sink", "other")) == "other: resumed\n"
+    said = done(run_bridge("resume", "-c", service.config, "--sink", "out"))
+    assert said == "out: was not paused; it is delivering\n"
     service.wait(lambda: "second" in {record.get("name") for record in records(other)}, "what it has missed")
 
 
@@ -145,6 +147,8 @@ UNKNOWN = [
     (("redrive", "--sink", "nope"), ("no sink 'nope'",)),
     (("deadletters", "show", "--id", "7"), ("no dead letter 7",)),
     (("deadletters", "purge"), ("--id --all",)),
+    (("deadletters", "purge", "--id", "7"), ("no dead letter 7,", "nothing was done")),
+    (("redrive", "--sink", "out", "--id", "7"), ("no dead letter 7 of the sink out",)),
     (("deadletters", "show", "--id", "x"), ("'x' is no id",)),
 ]
 

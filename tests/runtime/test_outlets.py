@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from bridge.changes.change import Change, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, loads
+from bridge.delivery.stats import SinkState
 from bridge.runtime.outlets import Outlets
 from bridge.store.contract import OpenedSink
 from bridge.store.memory import MemoryLog
@@ -90,4 +91,19 @@ async def test_two_that_resume_a_released_sink_at_once_do_it_once() -> None:
         await wait_all_tasks_blocked()
         assert sum(len(delivery.records) for delivery in sink.owned) == 1
         assert list(outlets.workers) == ["first", "second"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_resuming_tells_what_the_sink_did_until_then() -> None:
+    outlets = Outlets(
+        configured(ScriptedSink(), ScriptedSink()), MemoryLog(), lambda *_: pytest.fail("nothing was missed")
+    )
+    async with trio.open_nursery() as nursery:
+        await outlets.open(Bridge("c", "cluster-uid"), nursery)
+        await wait_all_tasks_blocked()
+        assert await outlets.resume("first") is SinkState.DELIVERING
+        await outlets.pause("first")
+        assert await outlets.resume("first") is SinkState.PAUSED
+        await outlets.release("first", "the log has no room for it")
+        assert await outlets.resume("first") is SinkState.PARKED
         nursery.cancel_scope.cancel()
