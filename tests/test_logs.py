@@ -97,7 +97,7 @@ def test_a_line_is_never_longer_than_a_pipe_takes_at_once(form: Literal["text", 
 
 
 def test_a_list_is_a_list_for_a_machine_and_words_for_a_person() -> None:
-    parts = {
+    parts: dict[str, Any] = {
         "topics": ("k8s.pods", 'a"b'),
         "one": ["x"],
         "none": [],
