@@ -107,12 +107,11 @@ def _state_problems(config: Config) -> Iterator[str]:
     if config.state is None:
         yield "`run` needs `state: {path: ...}`: where cursors and the log live"
         return
-    path = config.state.path
-    existing = path
+    path = existing = config.state.path.absolute()
     while not existing.exists():
         existing = existing.parent
     if not os.access(existing, os.W_OK):
-        yield f"state.path {path} cannot be written: make {existing} writable for this user"
+        yield f"state.path {str(path)!r} cannot be written: make {str(existing)!r} writable for this user"
 
 
 def _state_warnings(config: Config) -> Iterator[str]:
@@ -120,6 +119,7 @@ def _state_warnings(config: Config) -> Iterator[str]:
     place = short_lived(config.state.path) if config.state is not None else ""
     if config.state is not None and place:
         yield (
-            f"state.path {config.state.path} is on {place}, which does not outlive the pod or the machine: "
-            "with the inventory each deletion meanwhile is lost; mount a PersistentVolumeClaim there"
+            f"state.path {str(config.state.path.absolute())!r} is on {place}, which does not outlive the "
+            "pod or the machine: with the inventory each deletion meanwhile is lost; "
+            "mount a PersistentVolumeClaim there"
         )

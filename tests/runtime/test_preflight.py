@@ -1,12 +1,14 @@
 """`check` against a server: what it warns of, and what it lets pass because `run` does too."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.config import Config, load
+from bridge.config import Config, StateConfig, load
 from bridge.runtime import preflight
 from bridge.simulator import Simulator
 
@@ -69,3 +71,17 @@ async def test_a_file_in_the_folder_that_run_makes_for_the_state_is_no_problem(
             await preflight.check(configured(tmp_path, url, out="./state/deeper/out.jsonl"))
     assert not (tmp_path / "state").exists(), "it looks and makes nothing"
     assert "ok\n" in capsys.readouterr().out
+
+
+async def test_a_state_that_cannot_be_made_is_told_with_the_folder_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    async with Simulator().serve() as url:
+        config = configured(tmp_path, url)
+        (tmp_path / "deep").mkdir()
+        config = replace(config, state=StateConfig(Path("deep/state")))
+        told = f"state.path '{tmp_path}/deep/state' cannot be written: make '{tmp_path}/deep' writable"
+        with pytest.raises(preflight.NotReady, match=re.escape(told)):
+            await preflight.check(config)
