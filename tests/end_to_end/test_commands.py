@@ -173,6 +173,10 @@ def test_without_a_bridge_to_talk_to_it_says_how_to_name_one(run_bridge: RunBrid
     code, sentence = run_bridge("status", "--state", "nothing").failure()
     assert code == 1
     assert f"no bridge runs on the state in '{tmp_path}/nothing': " in sentence
+    elsewhere = tmp_path / "c.yaml"
+    elsewhere.write_text("state: {path: nothing}\nsinks: [{type: webhook, signingSecret: {file: none}}]\n")
+    code, of_file = run_bridge("status", "-c", elsewhere).failure()
+    assert (code, of_file) == (1, sentence), "nothing but the place of the state is read of the file"
 
 
 def test_a_bridge_without_dead_letters_lists_none(service: Service, run_bridge: RunBridge) -> None:
