@@ -5,11 +5,12 @@ a replay after a crash repeats a suffix; with `transactional` the place in the l
 transaction as the records (`kafka_transactions`), so a committed reader sees each of them once.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import trio
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Kafka"]
 
+_PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_SERVER: Final = re.compile(rf"([^\s:,/\[\]]+|\[[0-9A-Fa-f:.%]+\])(:({_PORT}))?")
+"""librdkafka takes 9092 where there is no port, and of one that is too large the remainder by 65,536."""
+
 
 class _Runtime:
     """What an open sink holds beside its options."""
@@ -40,10 +45,13 @@ class _Runtime:
 
 
 def _servers_problems(servers: str) -> Iterator[str]:
-    if not servers.strip():
+    given = list(filter(None, (server.strip() for server in servers.split(","))))
+    if not given:
         yield "is empty; write the brokers, as `broker:9092`"
-    if "://" in servers:
+    elif "://" in servers:
         yield "has a URL; write `host:port`, and `tls` for TLS"
+    elif not all(map(_SERVER.fullmatch, given)):
+        yield "is not a list of brokers; write `host:port`, with commas between, as `one:9092,other:9092`"
 
 
 def _control_problems(control: str | None, topic: str) -> Iterator[str]:

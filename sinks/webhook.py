@@ -235,13 +235,9 @@ class Webhook:
         if refused:
             raise Rejected(refused)
 
-    async def problems(self, context: Context) -> Sequence[str]:
+    async def problems(self, context: Context) -> Sequence[str]:  # noqa: ARG002 - as others
         """What keeps it from working: secrets, TLS, proxy, connection. No request reaches the receiver."""
         found = []
-        if self.cloud_events and not context.content_type.startswith("application/cloudevents"):
-            found.append(
-                f"`cloudEvents: {self.cloud_events}` needs `format: cloudevents`; write it beside it"
-            )
         async with self:
             session = self._session()
             found += session.sender.read_secrets()

@@ -180,6 +180,17 @@ def _one_sink_per_path(config: Record) -> None:
             first[path] = place
 
 
+def _cloud_events_are_rendered(config: Record) -> None:
+    """How a sink sends CloudEvents means nothing while its format makes none."""
+    for sink in config.get("sinks") or ():
+        options = sink.get("options")
+        mode = options.get("cloud_events") if options is not None else None
+        if mode is not None and sink.get("format") not in (None, "cloudevents"):
+            options.place_of("cloud_events").wrong(
+                f"`{mode}` needs CloudEvents; write `format: cloudevents` beside it"
+            )
+
+
 def _one_stream_per_key(config: Record) -> None:
     """As far as texts tell; that two of them name one resource only the cluster tells (`runtime.overlap`)."""
     for sink in config.get("sinks") or ():
@@ -221,6 +232,7 @@ _RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
         _known_rate_limits,
         _block_stalls_nobody_else,
         _one_sink_per_path,
+        _cloud_events_are_rendered,
         _one_stream_per_key,
     ),
 }

@@ -107,6 +107,19 @@ def test_a_topic_that_cannot_be_is_refused(topic: str, why: str) -> None:
     [
         ({"bootstrap_servers": " "}, "bootstrap_servers: is empty"),
         ({"bootstrap_servers": "kafka://b:9092"}, "write `host:port`"),
+        *(
+            ({"bootstrap_servers": servers}, "is not a list of brokers; write `host:port`, with commas")
+            for servers in (
+                "b:99999",
+                "b:0",
+                "b:x",
+                "a b:9092",
+                "b:9092;c:9092",
+                "b:",
+                ":9092",
+                "a:1,b:65536",
+            )
+        ),
         ({"topic": "k.{namespace}"}, "write a `controlTopic` without {namespace}"),
         ({"topic": "k", "control_topic": "c.{namespace}"}, "write a `controlTopic` without {namespace}"),
     ],
@@ -134,6 +147,11 @@ def test_keys_that_do_not_fit_each_other_are_refused(make: Callable[[], object],
     with pytest.raises(ValueError, match="e") as error:
         make()
     assert why in str(error.value)
+
+
+@pytest.mark.parametrize("servers", ["b", "b:9092, c.d-e_f:65535", "[::1]:9092,10.0.0.1:1", "b:9092,"])
+def test_what_librdkafka_takes_for_brokers_is_taken(servers: str) -> None:
+    assert Kafka(servers, "t").bootstrap_servers == servers
 
 
 CONFIGURATION = """

@@ -33,6 +33,7 @@ def problem(lines: str) -> str:
 def test_every_option_is_taken_as_written() -> None:
     found = configured(
         f"""\
+  format: cloudevents
   url: https://hook.example:8443/k8s?x=1
   method: PUT
   headers: {{x-a: 1, x-b: {{env: B}}}}
@@ -154,6 +155,7 @@ def test_an_address_that_cannot_be_sent_to_is_told(url: str, words: str) -> None
         ),
         ("timeout: 0s", "7: sinks[0].timeout: `0s` is out of bounds"),
         ("concurrency: 0", "7: sinks[0].concurrency: `0` is out of bounds"),
+        ("cloudEvents: binary", "7: sinks[0].cloudEvents: `binary` needs CloudEvents; write `format: cloud"),
         ("cloudEvents: cbor", "write structured, binary or batch"),
         ("method: GET", "write POST, PUT or PATCH"),
         ("compression: br", "write gzip"),
