@@ -35,6 +35,22 @@ BUGS = (
         ("tests/delivery/test_worker.py::test_what_may_have_been_delivered_before_is_marked_as_a_replay",),
     ),
     Bug(
+        "skips-to-the-head",
+        "a state that was rolled back goes on where its destination is: all between is lost, and nobody told",
+        _WORKER,
+        "                await self._lose(known, error)\n                return\n",
+        '                self._logger("warning", "going on where the destination is", reason=str(error))\n',
+        ("tests/end_to_end/test_rollback.py",),
+    ),
+    Bug(
+        "a-snapshot-at-each-opening",
+        "after a lost state a broker that is away for a while costs one snapshot after the other",
+        _WORKER,
+        "        if known == self._lost:\n            return\n",
+        "",
+        ("tests/delivery/test_domains.py::test_a_lost_state_asks_for_one_snapshot_however_often_it_opens",),
+    ),
+    Bug(
         "probe-never-given-back",
         "a pipeline that failed while it waited for its breaker stands still for ever",
         "bridge/delivery/pipeline.py",
