@@ -20,7 +20,7 @@ from bridge.delivery.pipeline import run_pipeline
 from bridge.delivery.plan import Batching, Hooks, Plan, content_type, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Context, Overlap, Resume, Sink, Stopped, Unavailable
+from bridge.delivery.sink import Context, Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
 from bridge.delivery.waits import Quit, Waits
@@ -311,7 +311,8 @@ class Worker:
         """The destination has a place of a log, or of a life of it, that is gone; it keeps that for now."""
         name = self._plan.name
         if not self._plan.resync_on_state_loss:
-            raise StateError(f"sink {name}: {error}") from error
+            way_out = f", or {self._sink.forgetting}" if isinstance(self._sink, Forgetting) else ""
+            raise StateError(f"sink {name}: {error}{way_out}") from error
         if known == self._lost:
             return
         self._logger(

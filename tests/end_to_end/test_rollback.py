@@ -1,4 +1,4 @@
-"""A state directory that was rolled back while Kafka has more: refused, or a new snapshot; never a gap."""
+"""A state directory that was rolled back while a destination has more: refused, or a new snapshot; no gap."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.end_to_end.objects import CONFIGMAPS, actual, configmap
+from tests.end_to_end.program import fold
 from tests.sinks.kafka_support import Got, fresh, read_now
 from tests.truth.topic import Message, table_of
 
@@ -104,6 +105,12 @@ def backup_while_stopped(service: Service, copy: Path) -> None:
     service.start()
 
 
+def roll_back(service: Service, copy: Path) -> None:
+    """The state is the old copy again."""
+    shutil.rmtree(service.state)
+    shutil.copytree(copy, service.state)
+
+
 def live_on_and_roll_back(feed: Feed, copy: Path, back_up: BackUp) -> None:
     """The topic gets deletions, recreations and an object that the copy has never heard of."""
     service = feed.service
@@ -118,8 +125,7 @@ def live_on_and_roll_back(feed: Feed, copy: Path, back_up: BackUp) -> None:
     feed.wait_equal()
     assert service.stop() == 0
     feed.delete("fleeting")
-    shutil.rmtree(service.state)
-    shutil.copytree(copy, service.state)
+    roll_back(service, copy)
 
 
 @pytest.mark.parametrize("back_up", [snapshot_of_volume, backup_while_stopped])
@@ -151,3 +157,63 @@ def test_a_state_that_was_rolled_back_is_refused_or_brought_up_to_date(
     feed.wait_equal()
     assert feed.service.stop() == 0
     assert feed.resyncs("stateLost") == 1, "once per loss"
+
+
+@pytest.fixture
+def filed(cluster: Cluster, namespace: str, start_service: StartService, tmp_path: Path) -> Service:
+    """A bridge that wrote to a file and is stopped; it was rolled back to before the last records."""
+    path = CONFIGMAPS.format(namespace)
+    cluster.request("POST", path, configmap("first"))
+    service = start_service(
+        cluster, [{"name": "cm", "apiVersion": "v1", "kind": "ConfigMap", "namespaces": [namespace]}]
+    )
+    service.start().wait_types("first", "ADDED")
+    snapshot_of_volume(service, tmp_path / "copy")
+    cluster.request("POST", path, configmap("second"))
+    cluster.request("DELETE", f"{path}/first")
+    service.wait_types("first", "ADDED", "DELETED")
+    assert service.stop() == 0
+    roll_back(service, tmp_path / "copy")
+    return service
+
+
+@pytest.mark.parametrize("loss", ["rolled back", "gone"])
+def test_a_file_that_has_more_than_the_state_is_not_written_to(filed: Service, loss: str) -> None:
+    if loss == "gone":
+        shutil.rmtree(filed.state)
+    before = filed.out.read_bytes()
+    program = filed.start().program
+    assert program.end() == 3
+    sentence = program.err.splitlines()[-1]
+    assert sentence.startswith("kube-bridge: sink out: "), program.err
+    assert "set onStateLoss: resync on the sink" in sentence
+    assert f"or remove {filed.out}.cursor to begin anew" in sentence
+    assert filed.out.read_bytes() == before
+
+
+def test_a_file_gets_a_snapshot_where_so_configured(filed: Service, cluster: Cluster, namespace: str) -> None:
+    path = CONFIGMAPS.format(namespace)
+    filed.document["sinks"][0]["onStateLoss"] = "resync"
+    cluster.request("DELETE", f"{path}/second")
+    filed.start()
+    cluster.request("POST", path, configmap("third"))
+    filed.wait(lambda: len(filed.resyncs("stateLost")) == 1, "the snapshot to be complete", seconds=60)
+    filed.wait(lambda: fold(filed.records()) == actual(cluster, [path]), "the file to equal the cluster")
+    assert filed.stop() == 0
+    filed.start()
+    cluster.request("DELETE", f"{path}/third")
+    filed.wait(lambda: fold(filed.records()) == actual(cluster, [path]), "the file to equal the cluster")
+    assert filed.stop() == 0
+    assert len(filed.resyncs("stateLost")) == 1, "once per loss"
+
+
+def test_without_what_stands_beside_it_a_file_begins_anew(
+    filed: Service, cluster: Cluster, namespace: str
+) -> None:
+    filed.out.with_name("out.jsonl.cursor").unlink()
+    filed.start()
+    path = CONFIGMAPS.format(namespace)
+    cluster.request("POST", path, configmap("third"))
+    filed.wait_types("third", "ADDED")
+    filed.wait(lambda: fold(filed.records()) == actual(cluster, [path]), "the file to equal the cluster")
+    assert filed.stop() == 0
