@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.delivery.sink import Context, Delivery, Forgetting, Resume
+from bridge.delivery.sink import Context, Delivery, Forgetting, Resume, Unavailable
 from sinks import filecursor
 from sinks.jsonlines import JsonLines
 from tests.delivery.fakes import records
@@ -91,23 +91,40 @@ async def test_nothing_stands_beside_before_something_is_owned(path: Path) -> No
     assert not exists(beside(path))
 
 
-async def test_it_is_on_disk_when_deliver_returns_and_not_before_the_records_are_synced(
+async def test_it_is_written_when_the_records_are_synced_and_never_before(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync = os.fdatasync
-    seen: list[tuple[bytes, bool]] = []
+    seen: list[int] = []
+
+    def position() -> int:
+        return int(json.loads(got(beside(path)))["position"]) if exists(beside(path)) else 0
 
     def look(fd: int) -> None:
+        seen.append(position())
         sync(fd)
-        seen.append((got(path), exists(beside(path))))
+
+    monkeypatch.setattr(os, "fdatasync", look)
+    async with JsonLines(str(path)) as sink:
+        await sink.open(START, HERE)
+        for number in (5, 9):
+            await sink.deliver(Delivery(number, records(line(number)), 0))
+            assert position() == number
+    assert seen == [0, 5, 9], "two batches, and its own at the end"
+
+
+async def test_a_batch_that_was_not_taken_is_not_known(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
 
     async with JsonLines(str(path)) as sink:
         await sink.open(START, HERE)
+        await sink.deliver(Delivery(5, records(line(5)), 0))
         with monkeypatch.context() as patch:
-            patch.setattr(os, "fdatasync", look)
-            await sink.deliver(Delivery(5, records(line(5)), 0))
-        assert seen == [(text([line(5)]), False)]
-        assert json.loads(got(beside(path)))["position"] == 5
+            patch.setattr(os, "write", full)
+            with pytest.raises(Unavailable):
+                await sink.deliver(Delivery(9, records(line(9)), 0))
+    assert await known(path) == at(5)
 
 
 async def test_a_shorter_number_leaves_nothing_of_a_longer_one(path: Path) -> None:
