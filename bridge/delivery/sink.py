@@ -30,6 +30,7 @@ __all__ = [
     "ClosedPipe",
     "Context",
     "Delivery",
+    "Forgetting",
     "Located",
     "Overlap",
     "Owning",
@@ -242,6 +243,16 @@ class Owning(Protocol):
     @property
     def ownership(self) -> str:
         """One clause, as `written and synced`."""
+        ...
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """A sink whose destination can be made to forget the place in a log that it keeps."""
+
+    @property
+    def forgetting(self) -> str:
+        """What a person does, as `remove FILE to begin anew`."""
         ...
 
 
