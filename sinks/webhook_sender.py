@@ -2,7 +2,7 @@
 
 import gzip
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
@@ -73,8 +73,12 @@ class Sender:
         self._timeout = timeout
         self.unwelcome = Unwelcome()
 
-    async def send(self, message: Message) -> Refusal | None:
+    async def send(self, message: Message, admit: Callable[[], Awaitable[None]]) -> Refusal | None:
         """None once the receiver owns it; why, when it never will.
+
+        Args:
+            message: what to send.
+            admit: awaited before a second request, with new credentials.
 
         Raises:
             Unavailable: it is not promised; send it again, it keeps its id.
@@ -85,6 +89,7 @@ class Sender:
         answer = await self._attempt(message, value)
         if answer.status == HTTPStatus.UNAUTHORIZED and authorization and authorization.refused(value):
             value = await authorization.value()
+            await admit()
             answer = await self._attempt(message, value)
         refused = None
         if answer.status // 100 != 2:  # noqa: PLR2004 - the class of success

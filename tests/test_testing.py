@@ -163,8 +163,9 @@ class Once(Good):
 
 
 class Changing(Good):
-    def __repr__(self) -> str:
-        return f"Changing({len(self.place.values)})"
+    @property
+    def destination(self) -> str:
+        return f"the place with {len(self.place.values)} values"
 
     async def __aenter__(self) -> Self:
         self.place.values.append(b"")
@@ -245,7 +246,7 @@ BAD: list[tuple[type[Good], str]] = [
     (Torn, "The destination holds what was never handed over after a cancellation and a restart"),
     (Swallowing, "It does not let a cancellation through; it raised ConnectionError('closed')."),
     (Once, "It raises Unavailable('it is closed') when it is entered a second time."),
-    (Changing, "Its `repr` changes when it is open, so a restart takes it for another sink."),
+    (Changing, "Its place changes when it is open, so a restart takes it for another sink."),
     (OpensNothing, "`open` must return where to go on"),
     (Choking, "1 of 1 records are lost, of one record over its limit, which comes alone."),
     (NotAway, "It returns from `deliver` while its destination is away."),

@@ -100,6 +100,11 @@ class Journal:
         return self._meta.get("cluster")
 
     @property
+    def next(self) -> int:
+        """Where the first record that the next `amend` adds will stand."""
+        return self._next
+
+    @property
     def overlay(self) -> int:
         """Inventory entries in memory that no fold has begun to write."""
         return self._inventories.overlay_size()

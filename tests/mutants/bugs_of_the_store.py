@@ -152,8 +152,8 @@ BUGS = (
         "redriven-and-still-a-letter",
         "a kill within a redrive, or the next redrive, sends the record again",
         "bridge/store/letters.py",
-        "DELETE FROM dead_letter WHERE number = ?",
-        "DELETE FROM dead_letter WHERE number < -?",
+        "SET position = ?, stored = 0, ids = x'', body = x'' WHERE number = ?",
+        "SET position = ? WHERE number = ?",
         ("tests/store/test_letters.py",),
     ),
     Bug(

@@ -47,7 +47,8 @@ def test_it_is_a_sink_and_shows_no_secret() -> None:
 async def test_each_record_is_one_request_that_the_official_package_verifies() -> None:
     async with receiving() as receiver, hooked(receiver.url) as sink:
         await send(sink, 1)
-        await send(sink, 2, 3)
+        await send(sink, 2)
+        await send(sink, 3)
         assert receiver.ids == [record(number).id for number in (1, 2, 3)]
         assert [verify(request)["n"] for request in receiver.requests] == [1, 2, 3]
         for request in receiver.requests:
@@ -169,8 +170,9 @@ async def test_any_other_4xx_rejects_that_record_and_no_other(status: int) -> No
     async with receiving(ok, answer(status, b"why"), ok) as receiver, hooked(receiver.url) as sink:
         await send(sink, 1)
         with pytest.raises(Rejected, match=f"answered {status} .*: why") as caught:
-            await send(sink, 2, 3)
+            await send(sink, 2)
         assert list(caught.value.reasons) == [0]
+        await send(sink, 3)
         assert receiver.ids == [record(number).id for number in (1, 2, 3)]
 
 
@@ -356,6 +358,27 @@ async def test_of_a_batch_only_those_are_rejected_that_are_to_blame(bad: Sequenc
             if not {each["n"] for each in verify(request)} & set(bad)
         ]
         assert owned == [number for number in range(16) if number not in bad], "each once, and in order"
+
+
+async def test_each_request_of_a_batch_but_the_first_waits_for_the_rate_limit() -> None:
+    requests: list[Received] = []
+    admitted: list[tuple[int, int, int]] = []
+
+    async def admit(records: int, size: int) -> None:
+        await trio.lowlevel.checkpoint()
+        admitted.append((len(requests), records, size))
+
+    async with (
+        receiving(always=refusing({3})) as receiver,
+        hooked(receiver.url, together=8, admit=admit) as sink,
+    ):
+        requests = receiver.requests
+        with pytest.raises(Rejected):
+            await send(sink, *range(8))
+    size = len(record(0).value)
+    sent = [len(verify(request)) for request in requests]
+    assert sent == [8, 4, 2, 2, 1, 1, 4], "the first one was admitted before it came to the sink"
+    assert admitted == [(number, count, count * size) for number, count in enumerate(sent)][1:]
 
 
 async def test_a_batch_that_is_refused_whatever_it_holds_is_not_taken_apart() -> None:
