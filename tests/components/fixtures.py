@@ -33,6 +33,12 @@ class StartKafka(Protocol):
     def __call__(self, properties: Mapping[str, str] | None = None) -> Broker: ...
 
 
+class StartBrokers(Protocol):
+    """Starts a private cluster of brokers that ends with the test; the first is its controller."""
+
+    def __call__(self, brokers: int, properties: Mapping[str, str] | None = None) -> list[Broker]: ...
+
+
 @contextlib.contextmanager
 def _part(request: pytest.FixtureRequest, kind: Callable[..., Part], **options: Any) -> Iterator[Part]:
     """A cluster or broker for a fixture; where it cannot be had, the test is skipped, but fails in CI."""
@@ -109,5 +115,17 @@ def start_kafka(request: pytest.FixtureRequest) -> Iterator[StartKafka]:
 
         def start(properties: Mapping[str, str] | None = None) -> Broker:
             return stack.enter_context(_part(request, Kafka, properties=properties)).broker
+
+        yield start
+
+
+@pytest.fixture
+def start_brokers(request: pytest.FixtureRequest) -> Iterator[StartBrokers]:
+    """A factory of private clusters of brokers, for tests that move leaders; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(brokers: int, properties: Mapping[str, str] | None = None) -> list[Broker]:
+            part = _part(request, Kafka, properties=properties, brokers=brokers)
+            return stack.enter_context(part).brokers
 
         yield start

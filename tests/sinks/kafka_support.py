@@ -21,7 +21,7 @@ from sinks.kafka import Kafka
 from sinks.kafka_options import CreateTopics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
@@ -120,6 +120,14 @@ def read_now(broker: str, topic: str, **options: str) -> list[Got]:
         return sorted(found, key=lambda got: got.partition)
     finally:
         consumer.close()
+
+
+def check_whole(got: Sequence[Got], count: int) -> None:
+    """The records 1 to `count` are there, and those of a key once and in order."""
+    assert {message.position for message in got} == set(range(1, count + 1)), "nothing is lost"
+    for key in {message.key for message in got}:
+        positions = [message.position for message in got if message.key == key]
+        assert positions == sorted(set(positions)), "one producer that lived repeats and reorders nothing"
 
 
 def _text(value: str | bytes | None) -> str:
