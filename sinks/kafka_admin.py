@@ -122,6 +122,19 @@ class Preflight:
         self._configurations(there, wanted, found)
         return found
 
+    def look_for(self, made: Sequence[str], wanted: Wanted, acls: str) -> Findings:
+        """As `look`, when what was just made is known to the broker that is asked; for some seconds at most.
+
+        Raises:
+            Broken: Kafka cannot be asked.
+        """
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            found = self.look(wanted, acls)
+            if not set(made).intersection(found.missing) or time.monotonic() > deadline:
+                return found
+            time.sleep(_SLICE_SECONDS)
+
     def create(self, names: Sequence[str], wanted: Wanted, how: CreateTopics) -> None:
         """Make topics; one that somebody else has just made is left as it is.
 
