@@ -11,8 +11,9 @@ from trio.lowlevel import ParkingLot
 from bridge.changes.change import Change
 from bridge.delivery.pacing import Retry
 from bridge.delivery.worker import Hooks, Plan, Worker
+from bridge.logs import Incidents
 from tests.delivery.fakes import MemoryLog
-from tests.sinks.kafka_support import BRIDGE, PODS, START, check_whole
+from tests.sinks.kafka_support import BRIDGE, PODS, START, check_whole, fresh
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,29 +23,33 @@ if TYPE_CHECKING:
 
 KEYS = 7
 BATCH = 20
-_PACE_SECONDS = 0.02
-_MORE = 10 * BATCH
+_PACE_SECONDS = 0.1
+_MORE = 5 * BATCH
 _PATIENCE_SECONDS = 120
+_TROUBLE = ("sink takes no records", "kafka does not answer")
 
 
 class Flow:
     """One log that grows for as long as it runs, one worker, one sink.
 
     Attributes:
-        said: the sentences that the worker wrote into the bridge's log.
+        said: the sentences that the worker and the sink wrote into the bridge's log.
     """
 
     def __init__(self, sink: Kafka, *, pad: int = 100) -> None:
         self.said: list[str] = []
         self._pad = b"x" * pad
         self._log = _Log()
-        plan = Plan("out", BRIDGE, retry=Retry(initial=0.05, max=1.0))
+        plan = Plan(fresh("flow"), BRIDGE, retry=Retry(initial=0.05, max=1.0))
         hooks = Hooks(streams=lambda: [PODS])
         self.worker = Worker(plan, sink, self._log, START, hooks=hooks, logger=self._hear)
+        sink._runtime.incidents = Incidents(self._hear)
+        self._token: trio.lowlevel.TrioToken | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Flows in the body; behind it everything is delivered, and that is the end."""
+        self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.worker.run)
             with trio.CancelScope() as flowing:
@@ -61,14 +66,15 @@ class Flow:
             while self.worker.stats.position < wanted:
                 await self._log.moved.park()
 
-    async def hears(self, part: str) -> str:
-        """Returns the first sentence of the bridge's log with these words in it."""
-        with trio.fail_after(_PATIENCE_SECONDS):
+    async def hears_of_trouble(self, seconds: float = _PATIENCE_SECONDS) -> str:
+        """Returns what the bridge's log first says of a Kafka that takes nothing."""
+        with trio.move_on_after(seconds):
             while True:
                 for sentence in self.said:
-                    if part in sentence:
+                    if sentence.startswith(_TROUBLE):
                         return sentence
                 await self._log.moved.park()
+        raise AssertionError(f"no word of trouble within {seconds} s: {self.said}")
 
     def check(self, got: Sequence[Got]) -> None:
         """Kafka has all that flowed, and each key in order."""
@@ -85,8 +91,11 @@ class Flow:
         return Change("MODIFIED", "watch", number, "ns", f"n{number % KEYS}", "u", str(number), 0, body)
 
     def _hear(self, _level: str, event: str, /, **fields: object) -> None:
-        self.said.append(f"{event}: {fields.get('reason') or fields.get('error') or ''}")
-        self._log.moved.unpark_all()
+        """Called by threads, too: a client tells what it has to tell to whoever serves it."""
+        told = next((fields[name] for name in ("reason", "error", "says") if name in fields), "")
+        self.said.append(f"{event}: {told}")
+        if self._token is not None:
+            self._token.run_sync_soon(self._log.moved.unpark_all)
 
 
 class _Log(MemoryLog):
