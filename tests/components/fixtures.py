@@ -28,9 +28,11 @@ class StartCluster(Protocol):
 
 
 class StartKafka(Protocol):
-    """Starts a private broker that ends with the test; takes the broker's properties."""
+    """Starts a private broker that ends with the test; takes its properties, and the size of its disk."""
 
-    def __call__(self, properties: Mapping[str, str] | None = None) -> Broker: ...
+    def __call__(
+        self, properties: Mapping[str, str] | None = None, *, disk_mebibytes: int | None = None
+    ) -> Broker: ...
 
 
 class StartBrokers(Protocol):
@@ -113,8 +115,11 @@ def start_kafka(request: pytest.FixtureRequest) -> Iterator[StartKafka]:
     """A factory of private brokers, for tests that stop, hurt or configure one; they end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(properties: Mapping[str, str] | None = None) -> Broker:
-            return stack.enter_context(_part(request, Kafka, properties=properties)).broker
+        def start(
+            properties: Mapping[str, str] | None = None, *, disk_mebibytes: int | None = None
+        ) -> Broker:
+            part = _part(request, Kafka, properties=properties, disk_mebibytes=disk_mebibytes)
+            return stack.enter_context(part).broker
 
         yield start
 

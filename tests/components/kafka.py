@@ -17,6 +17,7 @@ from tests.components.build import say
 from tests.components.kafka_properties import LOG4J, PROTOCOLS, SCRAM, Node, text_of
 from tests.components.maven import java, kafka_jars
 from tests.components.process import ComponentFailed, Server, free_port
+from tests.components.small_disk import SmallDisk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +59,7 @@ class Broker(Server):
         number: int = 1,
         controller: str = "",
         replicas: int = 1,
+        disk: SmallDisk | None = None,
     ) -> None:
         """Makes its folder and configuration; the first of a cluster is its controller.
 
@@ -67,9 +69,11 @@ class Broker(Server):
             number: its `node.id`, from 1 on.
             controller: address of the first node's, for all others.
             replicas: that topics have unless they are made otherwise.
+            disk: is mounted at `data` of the directory.
         """
         directory.mkdir(exist_ok=True)
         super().__init__(directory)
+        self.disk = disk
         self.number = number
         self.authority = trustme.CA()
         self.ca_file = directory / "ca.pem"
@@ -165,6 +169,7 @@ class Broker(Server):
 
     def _java(self, *options: str) -> list[str]:
         return [
+            *(self.disk.inside if self.disk else ()),
             java(),
             *options,
             f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
@@ -197,14 +202,24 @@ class Kafka:
     """Brokers in a temporary folder; started by ``with``, gone without a trace after it.
 
     Unless the ``with`` ends by an exception or ``keep_logs()`` was called: then the logs stay. The first
-    broker alone is the controller: a test may kill any other.
+    broker alone is the controller: a test may kill any other. It can have a small disk (`SmallDisk`).
     """
 
-    def __init__(self, properties: Mapping[str, str] | None = None, *, brokers: int = 1) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        *,
+        brokers: int = 1,
+        disk_mebibytes: int | None = None,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="kube-bridge-kafka-"))
         self._keep_logs = False
+        self._held = contextlib.ExitStack()
         self.brokers: list[Broker] = []
+        disk = None
         try:
+            if disk_mebibytes is not None:
+                disk = self._held.enter_context(SmallDisk(self.directory / "1" / "data", disk_mebibytes))
             for number in range(1, brokers + 1):
                 controller = self.broker.address("CONTROLLER") if self.brokers else ""
                 self.brokers.append(
@@ -214,9 +229,11 @@ class Kafka:
                         number=number,
                         controller=controller,
                         replicas=brokers,
+                        disk=disk if number == 1 else None,
                     )
                 )
         except BaseException:
+            self._held.close()
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
 
@@ -252,6 +269,7 @@ class Kafka:
         """Kills the brokers and removes the folder; logs that must be kept are told and stay."""
         for broker in self.brokers:
             broker.kill()
+        self._held.close()
         if not self._keep_logs:
             shutil.rmtree(self.directory)
             return
