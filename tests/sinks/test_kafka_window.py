@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import trio
 import trio.lowlevel
@@ -12,67 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery.sink import Unavailable
-from sinks import kafka_link
 from sinks.kafka_link import Link, Parcel
 from sinks.kafka_messages import Message
 from sinks.kafka_voice import Voice
-from sinks.kafka_window import LIMIT, Slot, Window
-
-
-class Error:
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def name(self) -> str:
-        return self._name
-
-    def str(self) -> str:
-        return "as scripted"
-
-
-class Producer:
-    """librdkafka reduced to a queue: what the broker does with it is the test's to say."""
-
-    def __init__(self, configuration: dict[str, Any]) -> None:
-        del configuration
-        self.waiting: list[tuple[int, Slot]] = []
-        self.log: list[int] = []
-        self.takes = True
-        self.fails: dict[int, str] = {}
-        self.full = False
-
-    def produce(self, _topic: str, value: bytes, _key: bytes, *, on_delivery: Slot, headers: Any) -> None:
-        del headers
-        if self.full:
-            raise BufferError
-        self.waiting.append((int(value), on_delivery))
-
-    def poll(self, _timeout: float) -> int:
-        if not self.takes:
-            return 0
-        waiting, self.waiting = self.waiting, []
-        for position, slot in waiting:
-            name = self.fails.pop(position, None)
-            if name is None:
-                self.log.append(position)
-            slot(Error(name) if name else None, None)
-        return len(waiting)
-
-    def flush(self, _timeout: float) -> None: ...
-
-    def purge(self) -> None: ...
+from sinks.kafka_window import LIMIT, Window
+from tests.sinks.fake_producer import Error, Producer, install
 
 
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
-    made: list[Producer] = []
-
-    def make(configuration: dict[str, Any]) -> Producer:
-        made.append(Producer(configuration))
-        return made[-1]
-
-    monkeypatch.setattr(kafka_link, "Producer", make)
-    return made
+    return install(monkeypatch)
 
 
 def parcels(*positions: int) -> list[Parcel]:
@@ -264,13 +211,7 @@ def test_whatever_is_refused_nothing_is_lost_and_a_key_ends_in_its_last_record(
 
     async def run() -> list[int]:
         with pytest.MonkeyPatch.context() as patch:
-            made: list[Producer] = []
-
-            def make(configuration: dict[str, Any]) -> Producer:
-                made.append(Producer(configuration))
-                return made[-1]
-
-            patch.setattr(kafka_link, "Producer", make)
+            made = install(patch)
             caller = Caller()
         client = made[0]
         client.fails = dict.fromkeys(failures, "NOT_LEADER_FOR_PARTITION")
