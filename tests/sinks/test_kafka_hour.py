@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from bridge.delivery.pacing import Retry
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.logs import Incidents
-from sinks import kafka_link, kafka_session, kafka_transactions
+from sinks import kafka_link, kafka_transactions
 from sinks.kafka import Kafka
-from sinks.kafka_admin import Findings
+from sinks.kafka_session import Session
 from tests.delivery.fakes import MemoryLog, change
 from tests.sinks.fake_producer import TransactionBroker, install
 from tests.sinks.kafka_support import BRIDGE, PODS, START
@@ -29,12 +30,26 @@ LONGEST_TRY = 45  # seconds, of a commit that is not answered
 SUMS = 12  # an incident that goes on is summed up every five minutes
 
 
+def without_threads(patch: pytest.MonkeyPatch, seconds: Callable[[], float]) -> None:
+    """Calls that block last so long on the virtual clock, which sees no threads; topics are all right."""
+
+    async def blocking(_session: object, function: Callable[..., object], *arguments: object) -> object:
+        await trio.sleep(seconds())
+        return function(*arguments)
+
+    async def check(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    patch.setattr(Session, "_blocking", blocking)
+    patch.setattr(Session, "_check", check)
+
+
 @pytest.fixture
 def producers(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
     """A small window, asked for reports once a second: more would take a minute, and show no more."""
     monkeypatch.setattr(kafka_link, "LIMIT", WINDOW)
     monkeypatch.setattr(kafka_link, "_WAITING_SECONDS", 1.0)
-    monkeypatch.setattr(kafka_session, "_inspect", lambda *_: (Findings(), []))
+    without_threads(monkeypatch, lambda: 0)
     return install(monkeypatch)
 
 
@@ -53,7 +68,7 @@ class Hour:
     async def passes(self, go: Callable[[], None], come: Callable[[], None]) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.worker.run)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await trio.testing.wait_all_tasks_blocked()
             go()
             for first in range(1, self.records, 100):
                 self.log.append([change(number) for number in range(first, first + 100)])
@@ -99,13 +114,8 @@ async def test_after_an_hour_without_a_broker_transactions_go_on_from_their_curs
     """Each call that is not answered gives up after its second, as librdkafka's does."""
     broker = TransactionBroker(monkeypatch)
 
-    async def blocking(_session: object, function: Callable[..., object], *arguments: object) -> object:
-        await trio.sleep(1 if broker.away else 0)
-        return function(*arguments)
-
-    monkeypatch.setattr(kafka_session, "_inspect", lambda *_: (Findings(), []))
     monkeypatch.setattr(kafka_transactions, "_IDLE_SECONDS", 1.0)
-    monkeypatch.setattr(kafka_session.Session, "_blocking", blocking)
+    without_threads(monkeypatch, lambda: 1 if broker.away else 0)
 
     def go() -> None:
         broker.away = True
