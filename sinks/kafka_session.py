@@ -298,7 +298,7 @@ def _inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[F
         return found, []
     made = list(found.missing)
     preflight.create(made, wanted, create)
-    return preflight.look(wanted, acls), made
+    return preflight.look_for(made, wanted, acls), made
 
 
 def _refused_configuration(error: KafkaException) -> Stopped:

@@ -28,9 +28,17 @@ class StartCluster(Protocol):
 
 
 class StartKafka(Protocol):
-    """Starts a private broker that ends with the test; takes the broker's properties."""
+    """Starts a private broker that ends with the test; takes its properties, and the size of its disk."""
 
-    def __call__(self, properties: Mapping[str, str] | None = None) -> Broker: ...
+    def __call__(
+        self, properties: Mapping[str, str] | None = None, *, disk_mebibytes: int | None = None
+    ) -> Broker: ...
+
+
+class StartBrokers(Protocol):
+    """Starts a private cluster of brokers that ends with the test; the first is its controller."""
+
+    def __call__(self, brokers: int, properties: Mapping[str, str] | None = None) -> list[Broker]: ...
 
 
 @contextlib.contextmanager
@@ -107,7 +115,22 @@ def start_kafka(request: pytest.FixtureRequest) -> Iterator[StartKafka]:
     """A factory of private brokers, for tests that stop, hurt or configure one; they end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(properties: Mapping[str, str] | None = None) -> Broker:
-            return stack.enter_context(_part(request, Kafka, properties=properties)).broker
+        def start(
+            properties: Mapping[str, str] | None = None, *, disk_mebibytes: int | None = None
+        ) -> Broker:
+            part = _part(request, Kafka, properties=properties, disk_mebibytes=disk_mebibytes)
+            return stack.enter_context(part).broker
+
+        yield start
+
+
+@pytest.fixture
+def start_brokers(request: pytest.FixtureRequest) -> Iterator[StartBrokers]:
+    """A factory of private clusters of brokers, for tests that move leaders; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(brokers: int, properties: Mapping[str, str] | None = None) -> list[Broker]:
+            part = _part(request, Kafka, properties=properties, brokers=brokers)
+            return stack.enter_context(part).brokers
 
         yield start

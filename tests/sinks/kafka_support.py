@@ -19,9 +19,10 @@ from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.delivery.sink import Context, Delivery, Record, Resume
 from sinks.kafka import Kafka
 from sinks.kafka_options import CreateTopics
+from tests.components.process import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
@@ -122,14 +123,29 @@ def read_now(broker: str, topic: str, **options: str) -> list[Got]:
         consumer.close()
 
 
+def check_whole(got: Sequence[Got], count: int) -> None:
+    """The records 1 to `count` are there, and those of a key once and in order."""
+    assert {message.position for message in got} == set(range(1, count + 1)), "nothing is lost"
+    for key in {message.key for message in got}:
+        positions = [message.position for message in got if message.key == key]
+        assert positions == sorted(set(positions)), "one producer that lived repeats and reorders nothing"
+
+
 def _text(value: str | bytes | None) -> str:
     return value.decode() if isinstance(value, bytes) else value or ""
 
 
 def create_topic(broker: str, name: str, **config: str) -> None:
+    """Makes a topic and its control topic; returns when the broker that is asked knows them, too."""
     admin = AdminClient({"bootstrap.servers": broker})
     partitions = int(config.pop("partitions", "1"))
     made = admin.create_topics([NewTopic(name, partitions, 1, config=config)])
-    made[name].result(20)
-    made = admin.create_topics([NewTopic(f"{name}.control", 1, 1)])
-    made[f"{name}.control"].result(20)
+    made |= admin.create_topics([NewTopic(f"{name}.control", 1, 1)])
+    for future in made.values():
+        future.result(20)
+    eventually(lambda: all(_known(admin, topic) for topic in made), f"{name} is there")
+
+
+def _known(admin: AdminClient, topic: str) -> bool:
+    partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions.values()
+    return bool(partitions) and all(partition.leader > 0 for partition in partitions)
