@@ -102,6 +102,21 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Broker]:
         yield running.broker
 
 
+@pytest.fixture(scope="module")
+def _kafka_of_the_module(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    with _part(request, Kafka) as running:
+        yield running.broker
+
+
+@pytest.fixture
+def hurt_kafka(_kafka_of_the_module: Broker) -> Broker:
+    """A broker that the tests of one module may stop and freeze in turn; it runs when a test begins."""
+    broker = _kafka_of_the_module
+    if not broker.running:
+        broker.start()
+    return broker
+
+
 @pytest.fixture
 def start_kafka(request: pytest.FixtureRequest) -> Iterator[StartKafka]:
     """A factory of private brokers, for tests that stop, hurt or configure one; they end with the test."""
