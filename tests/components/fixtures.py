@@ -84,6 +84,13 @@ def namespace(request: pytest.FixtureRequest, cluster: Cluster) -> str:
     return name
 
 
+@pytest.fixture(scope="module")
+def hurt_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster that the tests of one module may restart, compact and restore; each leaves it running."""
+    with _running(request) as running:
+        yield running
+
+
 @pytest.fixture
 def start_cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
     """A factory of private clusters, for tests that stop, hurt or configure one; they end with the test."""
