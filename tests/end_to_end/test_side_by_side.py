@@ -11,7 +11,6 @@ import pytest
 from tests.components.cluster import Cluster
 from tests.end_to_end.objects import CONFIGMAPS, actual, configmap
 from tests.end_to_end.program import Service, StartService, fold
-from tests.sinks.kafka_support import length, read_now
 
 if TYPE_CHECKING:  # importing fixtures for real would keep pytest from rewriting its assertions
     from tests.components.fixtures import StartKafka
@@ -75,12 +74,9 @@ def test_a_file_beside_a_frozen_broker_and_a_silent_webhook_has_everything_in_bo
         broker.resume()
         wanted = {f"n{number}" for number in range(305)}
 
-        def everything() -> bool:
-            if length(broker.bootstrap, namespace) < len(wanted):
-                return False
-            return {
-                message.key.rpartition("/")[2] for message in read_now(broker.bootstrap, namespace)
-            } >= wanted
+        def keys() -> set[str]:
+            found = broker.read(namespace, 2_000, quiet=8)
+            return {message.key.rpartition("/")[2] for message in found}
 
-        service.wait(everything, "the topic to have everything", seconds=120)
+        service.wait(lambda: keys() >= wanted, "the topic to have everything", seconds=120)
     assert service.stop() == 0

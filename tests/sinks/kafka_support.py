@@ -110,7 +110,7 @@ def read_now(broker: str, *topics: str, **options: str) -> list[Got]:
             for part in sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         }
         consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
-        ended, deadline = set[tuple[str, int]](), time.monotonic() + 60
+        ended, deadline = set[tuple[str, int]](), time.monotonic() + 20
         while len(ended) < len(found):
             assert time.monotonic() < deadline, f"the end of {topics} was not reached"
             message = consumer.poll(1)
@@ -123,18 +123,6 @@ def read_now(broker: str, *topics: str, **options: str) -> list[Got]:
             headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
             found[where].append(Got(_text(message.key()), message.value(), headers, where[1]))
         return list(itertools.chain.from_iterable(found.values()))
-    finally:
-        consumer.close()
-
-
-def length(broker: str, topic: str) -> int:
-    """How many messages a topic has, the marks of transactions too; known at once, however large they are."""
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": fresh("reader")})
-    try:
-        parts = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        return sum(
-            consumer.get_watermark_offsets(TopicPartition(topic, part), timeout=10)[1] for part in parts
-        )
     finally:
         consumer.close()
 
