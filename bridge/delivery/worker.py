@@ -20,7 +20,7 @@ from bridge.delivery.pipeline import run_pipeline
 from bridge.delivery.plan import Batching, Hooks, Plan, content_type, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Context, Overlap, Resume, Sink, Stopped, Unavailable
+from bridge.delivery.sink import Context, Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
 from bridge.delivery.waits import Quit, Waits
@@ -98,6 +98,7 @@ class Worker:
         )
         self.stats = SinkStats(plan.name, position=resume.position, circuit=self._breaker)
         self._trouble = Trouble(self.stats, logger)
+        self._lost: Resume | None = None  # a place that a snapshot was asked for already
         self._rest: _Rest | None = None
         self._holds = 0
         self._busy = False
@@ -286,22 +287,13 @@ class Worker:
             self._limits.records,
         )
         known = await sink.open(given, context)
-        if known == given:
-            return
-        try:
-            self._reader.verify(known.log_id, known.incarnation, known.position)
-        except StateError as error:
-            if not plan.resync_on_state_loss:
-                raise StateError(f"sink {plan.name}: {error}") from error
-            self._logger(
-                "error",
-                "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
-                sink=plan.name,
-                reason=str(error),
-            )
-            if self._hooks.on_state_loss is not None:
-                await self._hooks.on_state_loss(plan.name)
-            return
+        if known != given:
+            try:
+                self._reader.verify(known.log_id, known.incarnation, known.position)
+            except StateError as error:
+                await self._lose(known, error)
+                return
+        self._lost = None
         if known.position > given.position:
             self._ledger.pass_over(known.position)
             self._acknowledge()
@@ -314,6 +306,24 @@ class Worker:
                 acknowledged=given.position,
                 destination=known.position,
             )
+
+    async def _lose(self, known: Resume, error: StateError) -> None:
+        """The destination has a place of a log, or of a life of it, that is gone; it keeps that for now."""
+        name = self._plan.name
+        if not self._plan.resync_on_state_loss:
+            way_out = f", or {self._sink.forgetting}" if isinstance(self._sink, Forgetting) else ""
+            raise StateError(f"sink {name}: {error}{way_out}") from error
+        if known == self._lost:
+            return
+        self._logger(
+            "error",
+            "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
+            sink=name,
+            reason=str(error),
+        )
+        if self._hooks.on_state_loss is not None:
+            await self._hooks.on_state_loss(name)
+        self._lost = known
 
     def _rewind(self) -> int:
         """Take up again what is not acknowledged; where that is."""
