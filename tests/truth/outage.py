@@ -25,7 +25,6 @@ __all__ = ["MEANWHILE", "Meanwhile", "OutageReport", "Outages"]
 Meanwhile = Literal["nothing", "SIGKILL", "SIGTERM"]
 MEANWHILE: Final[tuple[Meanwhile, ...]] = ("nothing", "SIGKILL", "SIGTERM")
 _DRAIN_SECONDS: Final = 30
-_ALL: Final = 10_000_000
 _RESOURCES: Final = ("configmaps", "secrets", "widgets.truth.example.com")
 _SINKS: Final = {"events": "events.{cluster}.{resource}", "table": "table.{cluster}.{resource}"}
 """Every write is read from the first topics, which keep all; the others are compacted as fast as can be."""
@@ -159,9 +158,11 @@ class Outages:
         return True
 
     def _read(self, which: str, names: Sequence[str]) -> dict[str, list[Message]]:
-        """All that the topics of a sink hold, by bridge; the reader finds the end by some quiet."""
+        """All that the topics of a sink hold, by bridge; Java's reader is told how many to wait for."""
         found: dict[str, list[Message]] = {name: [] for name in names}
-        for read in self._broker.read("|".join(_topics(which, names)), _ALL, quiet=4):
+        topics = _topics(which, names)
+        messages = len(read_now(self._broker.bootstrap, *topics))
+        for read in self._broker.read("|".join(topics), messages):
             name, _, key = read.key.partition("/")
             value = None if read.value is None else read.value.encode()
             found[name].append(Message(key, value, read.headers))
