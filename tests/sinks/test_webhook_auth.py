@@ -279,7 +279,6 @@ async def test_after_a_401_a_new_token_is_tried_once() -> None:
         (answer(200, b'{"access_token": "a", "token_type": "mac"}'), "tokens of the type 'mac'"),
         (hangs_up, "closed the connection before it answered"),
     ],
-    ids=str,
 )
 async def test_an_issuer_that_gives_no_token_is_told_and_nothing_is_lost(step: Step, words: str) -> None:
     async with (
