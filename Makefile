@@ -4,6 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+WORKERS ?= auto
 LOCK_FLAGS := --quiet --strip-extras --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
@@ -25,8 +26,8 @@ $(STAMP): tests/requirements.lock pyproject.toml
 demo: $(STAMP) ## stream the built-in simulated cluster for some seconds
 	@$(BIN)/kube-bridge demo
 
-test: $(STAMP) ## run the tests; those that need Go, Java or Maven are skipped where it is missing, never with CI=true
-	$(BIN)/pytest --durations=10
+test: $(STAMP) ## run the tests, on up to 4 cores; those that need Go, Java or Maven are skipped where it is missing, never with CI=true
+	$(BIN)/pytest --durations=10 -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 check: $(STAMP) ## format, lint, types, floors, unused dependencies
 	$(BIN)/ruff format --check .

@@ -31,9 +31,9 @@ examples:
   kube-bridge snapshot -c config.yaml --stream pods --sink events
 """
 _PAUSE: Final = """\
-A paused sink takes no records; its cursor stays, and so does what it has not taken. A pause lasts until
-`resume` or the end of the process. `resume` also has a sink try again that was parked or halted, once what
-was wrong is repaired.
+A paused sink takes no records; its cursor stays, and so does what it has not taken. What is in flight has
+25 s to end, then it is cut off and comes again later. A pause lasts until `resume` or the end of the process.
+`resume` also has a sink try again that was parked or halted, once what was wrong is repaired.
 
 examples:
   kube-bridge pause -c config.yaml --sink hook
@@ -145,12 +145,9 @@ def _state(arguments: argparse.Namespace) -> Path:
     chosen: Path | None = arguments.state
     if chosen is not None:
         return chosen
-    from bridge.config import load  # noqa: PLC0415
+    from bridge.config import load_state_path  # noqa: PLC0415
 
-    config = load(arguments.config)
-    if config.state is None:
-        raise UsageError(f"{arguments.config} has no `state: {{path: ...}}`: a bridge cannot run with it")
-    return config.state.path
+    return load_state_path(arguments.config)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -194,7 +191,8 @@ def _snapshot(arguments: argparse.Namespace) -> int:
 
 def _pause(arguments: argparse.Namespace) -> int:
     result = _ask(arguments, arguments.command, {"sink": arguments.sink})
-    _say(f"{arguments.sink}: {result['state']}")
+    reason = result.get("reason")
+    _say(f"{arguments.sink}: {result['state']}" + (f" ({_plain(reason)})" if reason else ""))
     return 0
 
 

@@ -5,7 +5,7 @@ same id; 410 stops the sink; every other 4xx rejects what was sent, and of a bat
 are to blame. Records of one object never overtake each other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,16 +17,16 @@ from bridge.delivery.sink import Context, Delivery, Overlap, Record, Rejected, R
 from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.secret import Secret
-from bridge.settings import Items, Range, Seconds, Text, about
+from bridge.settings import Items, Looks, Range, Rule, Seconds, Text, about, enforce
 from sinks.webhook_auth import AuthOptions, Authorization, ClientCredentials, Static
 from sinks.webhook_body import CloudEvents, compose
 from sinks.webhook_client import Client, parse_proxy
 from sinks.webhook_failures import Target, shown
-from sinks.webhook_secrets import Kept, header_value
+from sinks.webhook_secrets import Kept, header_value, problems_of
 from sinks.webhook_sender import Sender
 from sinks.webhook_signing import signing_key
 from sinks.webhook_tls import TlsOptions, Trust
-from sinks.webhook_url import header_problem, url_problem
+from sinks.webhook_url import header_problems, url_problem
 
 __all__ = ["Webhook"]
 
@@ -35,6 +35,8 @@ _BATCH_RECORDS: Final = 100
 _LONGEST_TIMEOUT: Final = 600
 _URL: Final = Text("an http or https URL", "one", check=url_problem, private=True)
 _SIGNING: Final = Items(0, "", or_one=True)
+_NOWHERE: Final = Context("", "", "")
+"""Before `open`."""
 
 
 @dataclass
@@ -44,8 +46,7 @@ class _Open:
     sender: Sender
     receiver: Client
     authorization: Authorization | None
-    content_type: str = "application/json"
-    together: bool = False
+    context: Context = _NOWHERE
 
 
 class _Runtime:
@@ -53,12 +54,20 @@ class _Runtime:
     open: _Open | None = None
 
 
+def _two_authorizations(headers: Iterable[str], auth: AuthOptions | None) -> Iterator[str]:
+    if auth is not None and any(name.lower() == "authorization" for name in headers):
+        yield "has the header authorization beside `auth`; keep one of the two"
+
+
+def _tls_for_nothing(tls: TlsOptions | None, url: str, auth: AuthOptions | None) -> Iterator[str]:
+    issuer = auth is not None and auth.oauth2 is not None
+    if tls is not None and url.startswith("http://") and not issuer:
+        yield "is for a url that is http://; write https://, or remove `tls`"
+
+
 @dataclass(frozen=True)
 class Webhook:
     """Sends each record to a URL.
-
-    Its `repr` shows the URL alone, which says which destination it is: how requests are made (credentials,
-    tuning) is left out, so another timeout is not a new sink.
 
     Attributes:
         url: of the receiver.
@@ -83,26 +92,22 @@ class Webhook:
         )
     )
     method: Literal["POST", "PUT", "PATCH"] = field(
-        default="POST", repr=False, metadata=about("The method of each request.", example="PUT")
+        default="POST", metadata=about("The method of each request.", example="PUT")
     )
     headers: Mapping[str, Secret] = field(
         default_factory=dict,
-        repr=False,
         metadata=about("Further headers.", example="{x-api-key: {env: HOOK_KEY}}"),
     )
     auth: AuthOptions | None = field(
         default=None,
-        repr=False,
         metadata=about("Who we are to the receiver.", example="{bearer: {file: /etc/kube-bridge/token}}"),
     )
     tls: TlsOptions | None = field(
         default=None,
-        repr=False,
         metadata=about("TLS towards the receiver.", example="{ca: /etc/kube-bridge/ca.crt}"),
     )
     signing_secret: Annotated[tuple[Secret, ...], _SIGNING] = field(
         default=(),
-        repr=False,
         metadata=about(
             "Keys of Standard Webhooks signatures, `whsec_` and base64. A request is signed with each of "
             "them, so that a receiver can change from one to the next.",
@@ -111,7 +116,6 @@ class Webhook:
     )
     cloud_events: CloudEvents | None = field(
         default=None,
-        repr=False,
         metadata=about(
             "How CloudEvents travel, with `format: cloudevents`; without it as `structured`.",
             example="binary",
@@ -119,20 +123,17 @@ class Webhook:
     )
     compression: Literal["gzip"] | None = field(
         default=None,
-        repr=False,
         metadata=about("Compression of the bodies; signatures are of what it holds.", example="gzip"),
     )
     timeout: Annotated[Seconds, Range(above=0, maximum=_LONGEST_TIMEOUT)] = field(
-        default=30.0, repr=False, metadata=about("For one request and its answer, all in all.", example="10s")
+        default=30.0, metadata=about("For one request and its answer, all in all.", example="10s")
     )
     concurrency: Annotated[int, Range(minimum=1, maximum=256)] = field(
         default=4,
-        repr=False,
         metadata=about("Requests at once, each with a connection of its own.", example="16"),
     )
     proxy: Secret | None = field(
         default=None,
-        repr=False,
         metadata=about(
             "A proxy: http://, https:// or socks5://, with user and password where it wants them. "
             "That of the environment is not used unless it is named here.",
@@ -141,20 +142,23 @@ class Webhook:
     )
     _runtime: _Runtime = field(init=False, repr=False, compare=False, default_factory=_Runtime)
 
+    RULES: ClassVar = (
+        Rule(("headers",), header_problems),
+        Rule(("headers", "auth"), _two_authorizations),
+        Rule(("tls", "url", "auth"), _tls_for_nothing),
+        *(
+            Rule((name,), problems_of(parse, looks), looks)
+            for name, parse in (
+                ("headers", header_value),
+                ("signing_secret", signing_key),
+                ("proxy", parse_proxy),
+            )
+            for looks in (Looks.NOWHERE, Looks.FILES)
+        ),
+    )
+
     def __post_init__(self) -> None:
-        problem = header_problem(self.headers, authorized=self.auth is not None)
-        if problem:
-            raise ValueError(problem)
-        issuer = self.auth is not None and self.auth.oauth2 is not None
-        if self.tls is not None and self.url.startswith("http://") and not issuer:
-            raise ValueError("has `tls` for a url that is http://; write https://, or remove `tls`")
-        for secret, parse, key in (
-            *((secret, header_value, f"headers.{name}") for name, secret in self.headers.items()),
-            *((secret, signing_key, "signingSecret") for secret in self.signing_secret),
-            *((secret, parse_proxy, "proxy") for secret in (self.proxy,) if secret is not None),
-        ):
-            if secret.value:
-                _check(secret.value, parse, key)
+        enforce(self)
 
     @property
     def destination(self) -> str:
@@ -197,8 +201,8 @@ class Webhook:
     async def open(self, resume: Resume, context: Context) -> Resume:
         """Go on where the cursor is: a receiver cannot tell, and what it gets again has the same ids."""
         session = self._session()
-        session.content_type = context.content_type
-        session.together = context.max_records > 1
+        session.sender.unwelcome.sink = context.name
+        session.context = context
         return resume
 
     async def deliver(self, batch: Delivery) -> None:
@@ -211,22 +215,13 @@ class Webhook:
         """
         session = self._session()
         crash_point("sink.begin")
-        records, refused = batch.records, dict[int, str]()
-        if session.together:
-            refused = await self._refused(session, records, 0)
-        else:
-            for index in range(len(records)):
-                refused |= await self._refused(session, records[index : index + 1], index)
+        refused = await self._refused(session, batch.records, 0)
         if refused:
             raise Rejected(refused)
 
-    async def problems(self, context: Context) -> Sequence[str]:
+    async def problems(self, context: Context) -> Sequence[str]:  # noqa: ARG002 - as others
         """What keeps it from working: secrets, TLS, proxy, connection. No request reaches the receiver."""
         found = []
-        if self.cloud_events and not context.content_type.startswith("application/cloudevents"):
-            found.append(
-                f"`cloudEvents: {self.cloud_events}` needs `format: cloudevents`; write it beside it"
-            )
         async with self:
             session = self._session()
             found += session.sender.read_secrets()
@@ -243,15 +238,19 @@ class Webhook:
 
     async def _refused(self, session: _Open, records: Sequence[Record], first: int) -> dict[int, str]:
         """Send, and halve what is refused until it is known which records are to blame."""
-        message = compose(records, self.cloud_events, session.content_type, together=session.together)
-        refusal = await session.sender.send(message)
+        context = session.context
+        together = context.max_records > 1
+        message = compose(records, self.cloud_events, context.content_type, together=together)
+        refusal = await session.sender.send(message, lambda: _admit(context, records))
         if refusal is None:
             return {}
         if len(records) == 1 or not refusal.of_content:
             return dict.fromkeys(range(first, first + len(records)), refusal.sentence)
-        middle = len(records) // 2
-        left = await self._refused(session, records[:middle], first)
-        return left | await self._refused(session, records[middle:], first + middle)
+        middle, refused = len(records) // 2, dict[int, str]()
+        for begin, half in ((first, records[:middle]), (first + middle, records[middle:])):
+            await _admit(context, half)
+            refused |= await self._refused(session, half, begin)
+        return refused
 
     def _start(self, stack: AsyncExitStack) -> _Open:
         proxy = Kept(self.proxy, "proxy", parse_proxy) if self.proxy else None
@@ -307,8 +306,5 @@ class Webhook:
         return self._runtime.open
 
 
-def _check(value: bytes, parse: Callable[[bytes], object], key: str) -> None:
-    try:
-        parse(value)
-    except ValueError as error:
-        raise ValueError(f"`{key}`: {error}") from None
+async def _admit(context: Context, records: Sequence[Record]) -> None:
+    await context.admit(len(records), sum(len(record.value) for record in records))

@@ -32,7 +32,8 @@ from bridge.store.contract import Log, Refused
 
 __all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Patience", "Policy", "holders", "policies"]
 
-_REPAIR: Final = "repair it and resume it"
+_REPAIR: Final = "repair it and resume it: it gets the deletions that it missed, and a snapshot"
+_REPAIR_ANEW: Final = "repair it and resume it: it gets a snapshot, not the deletions that it missed"
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
 _WORTH: Final = 4 << 20
@@ -106,7 +107,10 @@ class Outlet(Protocol):
     stats: SinkStats
 
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
-        """Hand out nothing while `drop` moves the cursor; read on from the position that it returns."""
+        """Hand out nothing while `drop` moves the cursor; read on from the position that it returns.
+
+        What is in flight is not waited for, so that no sink keeps the next one from being dealt with.
+        """
 
     def park(self, reason: str) -> None:
         """Stop, loudly, until somebody resumes it."""
@@ -189,6 +193,7 @@ class BacklogKeeper:
         self._outlets = outlets
         self._recovering: dict[str, _Recovery] = {}
         self._full_counts_at = float("-inf")
+        desk.pace(self._room)
         self._patience = Patience()
         self._incidents = Incidents(log)
 
@@ -218,6 +223,7 @@ class BacklogKeeper:
             self._patience.moved(name, position, now)
             behind = self._log.lag(position).bytes
             lagging.append(Lagging(name, behind, self._limit(name, stats.limit_bytes)))
+            self._desk.taken(name, position)
         pressing = holders(lagging, full=bool(stats.full) and now >= self._full_counts_at)
         for name in self._patience.spent(pressing, now):
             match self._policies[name].when_full:
@@ -240,6 +246,15 @@ class BacklogKeeper:
         share = int(room * _NEARLY_ALL) if room else sys.maxsize
         own = self._policies[name].max_lag
         return share if own is None else min(share, own)
+
+    def _room(self, name: str) -> int:
+        """What may be addressed to a sink so that live records still find room behind it."""
+        outlet = self._outlets.workers.get(name)
+        if outlet is None:
+            return sys.maxsize
+        stats = self._log.stats()
+        held = self._log.lag(outlet.stats.position).bytes + stats.in_flight
+        return self._limit(name, stats.limit_bytes) // 2 - held
 
     async def _drop(self, name: str) -> None:
         policy, outlet = self._policies[name], self._outlets.workers[name]
@@ -268,7 +283,7 @@ class BacklogKeeper:
             await self._desk.load([name])
             self._desk.release(name)
             self._recovering.pop(name, None)
-            await self._outlets.release(name, f"{error}; {_REPAIR}")
+            await self._outlets.release(name, f"{error}; {_REPAIR_ANEW}")
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)
@@ -281,8 +296,8 @@ class BacklogKeeper:
         if pause:
             log(
                 "error",
-                "a sink fell behind during its own snapshot: give state.maxBytes room for a whole one, or "
-                "let the sink take more at once",
+                "a sink fell behind during its own snapshot: changes come faster than it takes them; give "
+                "state.maxBytes more room, or let the sink take more at once",
                 sink=name,
                 next_try_seconds=pause,
             )

@@ -37,7 +37,8 @@ from bridge.operations.address import SOCKET
 from bridge.runtime.backlog import BacklogKeeper, policies
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
-from bridge.runtime.outlets import Outlets
+from bridge.runtime.outlets import DRAIN_SECONDS, Outlets
+from bridge.runtime.overlap import Resolved
 from bridge.runtime.plans import plan_stream, redaction_key, watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.runtime.stream import Cluster, StreamPlan, run_stream
@@ -45,8 +46,6 @@ from bridge.store.log import SqliteLog
 
 __all__ = ["serve"]
 
-_DRAIN_SECONDS: Final = 25.0
-"""Below the 30 s that Kubernetes grants a pod by default."""
 _WAITS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between tries to reach the API server or to find a resource; the last one repeats."""
 
@@ -91,6 +90,7 @@ class _Service:
         self._incidents = Incidents(log)
         self._desk = SnapshotDesk(records)
         self._outlets = Outlets(config, records, self._owe)
+        self._resolved = Resolved(config)
         self._keeper = BacklogKeeper(policies(config), records, self._desk, self._outlets)
 
     async def run(self) -> None:
@@ -109,7 +109,7 @@ class _Service:
                 await signals.receive()
                 log("info", "draining: watches end, what was read is delivered")
                 work.cancel_scope.cancel()
-            with trio.move_on_after(_DRAIN_SECONDS) as drain:
+            with trio.move_on_after(DRAIN_SECONDS) as drain:
                 async with trio.open_nursery() as second:
                     second.start_soon(_cancel_on, signals, drain)
                     self._outlets.hurry()  # a full log takes what was read only once sinks have made room
@@ -210,6 +210,7 @@ class _Service:
                 await trio.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
                 tries += 1
         self._incidents.end(stream.name, "found", stream=stream.name)
+        self._resolved.learn(stream, plan.resource)
         self._outlets.learn(plan.info)
         await run_stream(plan, cluster, self._health.stats(stream.name))
 

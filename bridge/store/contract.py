@@ -114,7 +114,8 @@ class Letters(Protocol):
         """Keep them; durable on return.
 
         A record of that sink at the same position is the same letter: after a crash between `bury` and
-        `acknowledge` it is refused again, and then only its reason, attempts and `last_at` change.
+        `acknowledge` it is refused again, and then only its reason, attempts and `last_at` change. So is one
+        that was redriven and is refused at its new position: it has its old number, and is counted on.
 
         Raises:
             LettersFull: none was kept: their share of `state.maxBytes` is used up, or the disk is full.

@@ -315,8 +315,9 @@ class MemoryLog(MemoryLetters):
     def _is_open(self, sink: str) -> bool:
         return sink in self._sinks
 
-    def _put_back(self, stream: StreamInfo, sink: str, change: Change) -> None:
+    def _put_back(self, stream: StreamInfo, sink: str, change: Change) -> int:
         self._room.take(self._add(stream, sink, [change]))
+        return self._end
 
     def _superseded(self, letter: DeadLetter) -> bool:
         key = object_key(letter.change.namespace, letter.change.name)

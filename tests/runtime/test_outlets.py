@@ -7,9 +7,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from bridge.changes.change import Change, StreamInfo
+from bridge.changes.change import Cause, Change, StreamInfo
 from bridge.changes.envelope import Bridge
-from bridge.config import Config, loads
+from bridge.config import Config, SinkConfig, loads
+from bridge.delivery.stats import SinkState
 from bridge.runtime.outlets import Outlets
 from bridge.store.contract import OpenedSink
 from bridge.store.memory import MemoryLog
@@ -55,6 +56,20 @@ async def test_a_sink_that_fails_to_reopen_keeps_no_other_from_it() -> None:
     assert (broken.reopened, well.reopened) == (1, 1)
 
 
+async def test_a_sink_that_hangs_in_its_reopening_keeps_no_other_from_it() -> None:
+    class Hanging(Reopening):
+        async def reopen(self) -> None:
+            await trio.sleep_forever()
+
+    well = Reopening()
+    outlets = Outlets(configured(Hanging(), well), MemoryLog(), lambda *_: pytest.fail("nothing is owed"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outlets.reopen)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert well.reopened == 1
+
+
 @dataclass
 class SlowToOpen:
     """A log that answers the second request to open a sink only once the sink has gone on."""
@@ -74,6 +89,26 @@ class SlowToOpen:
         return opened
 
 
+async def test_a_sink_that_the_log_went_on_without_is_not_taken_for_a_new_one_when_it_is_resumed() -> None:
+    """A new one is not sent what `initial: skip` leaves out; this one has missed it."""
+    log, owed = MemoryLog(), list[tuple[str, Cause]]()
+
+    async def owe(sink: SinkConfig, cause: Cause) -> None:
+        await trio.lowlevel.checkpoint()
+        owed.append((sink.name, cause))
+
+    outlets = Outlets(configured(ScriptedSink(), ScriptedSink()), log, owe)
+    async with trio.open_nursery() as nursery:
+        await outlets.open(Bridge("c", "cluster-uid"), nursery)
+        await outlets.release("first", "there is no room for its deletions")
+        change = Change("ADDED", "watch", 1, "n", "a", "u", "7", 0, b"{}")
+        await log.append(PODS, "", lambda _: [change], size=1)
+        await wait_all_tasks_blocked()  # the other one takes it, and the log forgets it
+        await outlets.resume("first")
+        nursery.cancel_scope.cancel()
+    assert owed == [("first", Cause.STATE_LOST)]
+
+
 async def test_two_that_resume_a_released_sink_at_once_do_it_once() -> None:
     log, sink = MemoryLog(), ScriptedSink()
     slow: Any = SlowToOpen(log)
@@ -90,4 +125,19 @@ async def test_two_that_resume_a_released_sink_at_once_do_it_once() -> None:
         await wait_all_tasks_blocked()
         assert sum(len(delivery.records) for delivery in sink.owned) == 1
         assert list(outlets.workers) == ["first", "second"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_resuming_tells_what_the_sink_did_until_then() -> None:
+    outlets = Outlets(
+        configured(ScriptedSink(), ScriptedSink()), MemoryLog(), lambda *_: pytest.fail("nothing was missed")
+    )
+    async with trio.open_nursery() as nursery:
+        await outlets.open(Bridge("c", "cluster-uid"), nursery)
+        await wait_all_tasks_blocked()
+        assert await outlets.resume("first") is SinkState.DELIVERING
+        await outlets.pause("first")
+        assert await outlets.resume("first") is SinkState.PAUSED
+        await outlets.release("first", "the log has no room for it")
+        assert await outlets.resume("first") is SinkState.PARKED
         nursery.cancel_scope.cancel()

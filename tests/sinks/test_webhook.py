@@ -47,7 +47,8 @@ def test_it_is_a_sink_and_shows_no_secret() -> None:
 async def test_each_record_is_one_request_that_the_official_package_verifies() -> None:
     async with receiving() as receiver, hooked(receiver.url) as sink:
         await send(sink, 1)
-        await send(sink, 2, 3)
+        await send(sink, 2)
+        await send(sink, 3)
         assert receiver.ids == [record(number).id for number in (1, 2, 3)]
         assert [verify(request)["n"] for request in receiver.requests] == [1, 2, 3]
         for request in receiver.requests:
@@ -136,7 +137,6 @@ async def test_every_attempt_has_the_same_id_and_a_signature_of_its_own(
         (says(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 40_000), "connection", "does not speak HTTP there"),
         (says(b"HTTP/1.1 100 Continue\r\n\r\n"), "connection", "closed the connection before"),
     ],
-    ids=str,
 )
 async def test_what_is_no_final_answer_promises_nothing_and_comes_again(
     step: Step, reason: str, words: str
@@ -169,8 +169,9 @@ async def test_any_other_4xx_rejects_that_record_and_no_other(status: int) -> No
     async with receiving(ok, answer(status, b"why"), ok) as receiver, hooked(receiver.url) as sink:
         await send(sink, 1)
         with pytest.raises(Rejected, match=f"answered {status} .*: why") as caught:
-            await send(sink, 2, 3)
+            await send(sink, 2)
         assert list(caught.value.reasons) == [0]
+        await send(sink, 3)
         assert receiver.ids == [record(number).id for number in (1, 2, 3)]
 
 
@@ -196,7 +197,6 @@ async def test_what_a_receiver_echoes_is_told_without_the_keys_in_our_address() 
 @pytest.mark.parametrize(
     "step",
     [silence, drips(b"", b"H"), drips(b"HTTP/1.1 200 OK\r\n", b"x"), drips(b"HTTP/1.1 2", b"0")],
-    ids=str,
 )
 async def test_a_receiver_that_does_not_come_to_an_answer_is_cut_off_in_time(
     step: Step,
@@ -226,7 +226,6 @@ async def test_a_receiver_that_does_not_come_to_an_answer_is_cut_off_in_time(
             goes_on=True,
         ),
     ],
-    ids=str,
 )
 async def test_once_a_2xx_has_come_the_record_is_owned_whatever_follows(
     step: Step,
@@ -356,6 +355,27 @@ async def test_of_a_batch_only_those_are_rejected_that_are_to_blame(bad: Sequenc
             if not {each["n"] for each in verify(request)} & set(bad)
         ]
         assert owned == [number for number in range(16) if number not in bad], "each once, and in order"
+
+
+async def test_each_request_of_a_batch_but_the_first_waits_for_the_rate_limit() -> None:
+    requests: list[Received] = []
+    admitted: list[tuple[int, int, int]] = []
+
+    async def admit(records: int, size: int) -> None:
+        await trio.lowlevel.checkpoint()
+        admitted.append((len(requests), records, size))
+
+    async with (
+        receiving(always=refusing({3})) as receiver,
+        hooked(receiver.url, together=8, admit=admit) as sink,
+    ):
+        requests = receiver.requests
+        with pytest.raises(Rejected):
+            await send(sink, *range(8))
+    size = len(record(0).value)
+    sent = [len(verify(request)) for request in requests]
+    assert sent == [8, 4, 2, 2, 1, 1, 4], "the first one was admitted before it came to the sink"
+    assert admitted == [(number, count, count * size) for number, count in enumerate(sent)][1:]
 
 
 async def test_a_batch_that_is_refused_whatever_it_holds_is_not_taken_apart() -> None:
