@@ -20,7 +20,7 @@ What each stream and each sink of a running bridge does, how far it is behind, a
 
 examples:
   kube-bridge status -c config.yaml
-  kubectl exec kube-bridge-0 -- kube-bridge status -c /etc/kube-bridge/config.yaml
+  kubectl -n kube-bridge exec kube-bridge-0 -- kube-bridge status -c /etc/kube-bridge/config.yaml
   kube-bridge status --state ./state -o json | jq '.sinks[] | select(.state != "delivering")'
 """
 _SNAPSHOT: Final = """\
@@ -145,12 +145,9 @@ def _state(arguments: argparse.Namespace) -> Path:
     chosen: Path | None = arguments.state
     if chosen is not None:
         return chosen
-    from bridge.config import load  # noqa: PLC0415
+    from bridge.config import load_state_path  # noqa: PLC0415
 
-    config = load(arguments.config)
-    if config.state is None:
-        raise UsageError(f"{arguments.config} has no `state: {{path: ...}}`: a bridge cannot run with it")
-    return config.state.path
+    return load_state_path(arguments.config)
 
 
 def _status(arguments: argparse.Namespace) -> int:

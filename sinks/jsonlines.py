@@ -3,19 +3,21 @@
 A file is owned record by record: a batch is written and synced before it is acknowledged, a torn last
 line is cut when the file is opened, and what an earlier run has written already is not written again.
 So each record stands in it once, also after a kill at any moment, and where it is rotated once in all files
-together. It is opened anew when it was moved or removed. Of a pipe we only know that the kernel has taken
-the bytes.
+together. It is opened anew when it was moved or removed. Up to where it holds the log stands beside it, so
+that a state that was lost or rolled back is noticed. Of a pipe we only know that the kernel has taken the
+bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import trio
 
-from bridge.delivery.sink import Context, Unavailable
-from bridge.settings import about
+from bridge.delivery.sink import Context, Resume, Unavailable
+from bridge.settings import Looks, Rule, about, enforce
 from sinks.appendfile import is_regular, problem
+from sinks.filecursor import cursor_path
 from sinks.fileoutput import FileOutput
 from sinks.lines import STDOUT, Lines, Output, Runtime, StreamOutput
 from sinks.rotation import Rotate, rotation_problem
@@ -24,6 +26,24 @@ __all__ = ["JsonLines"]
 
 _LINE_ENDS: Final = 64
 """A batch is counted without its line ends; records of more than 64 bytes have less than a 64th of those."""
+
+
+def _nothing_to_rotate(rotate: Rotate | None, path: str) -> Iterator[str]:
+    if rotate is not None and (path == STDOUT or not is_regular(path)):
+        yield (
+            f"`{path}` is no file, so there is nothing to rotate; write the path of a file "
+            "or leave rotate out"
+        )
+
+
+def _place_problems(path: str, rotate: Rotate | None) -> Iterator[str]:
+    if path == STDOUT:
+        return
+    found = problem(path)
+    if found is None and rotate is not None:
+        found = rotation_problem(path)
+    if found is not None:
+        yield found
 
 
 @dataclass(frozen=True)
@@ -52,12 +72,13 @@ class JsonLines(Lines):
     )
     _runtime: Runtime = field(init=False, repr=False, compare=False, default_factory=Runtime)
 
+    RULES: ClassVar = (
+        Rule(("rotate", "path"), _nothing_to_rotate),
+        Rule(("path", "rotate"), _place_problems, Looks.DESTINATION),
+    )
+
     def __post_init__(self) -> None:
-        if self.rotate is not None and (self.path == STDOUT or not is_regular(self.path)):
-            raise ValueError(
-                f"`{self.path}` is no file, so there is nothing to rotate; write the path of a file "
-                "or leave rotate out"
-            )
+        enforce(self)
 
     @property
     def destination(self) -> str:
@@ -77,6 +98,18 @@ class JsonLines(Lines):
         is_file = self.path != STDOUT and is_regular(self.path)
         return "written and synced, once each" if is_file else "taken by the kernel"
 
+    @property
+    def forgetting(self) -> str:
+        """What a person does so that the file no longer knows a place in a log."""
+        return f"remove {cursor_path(self.path)} to begin anew"
+
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        """Go on where the cursor is, or where the file is if it knows better."""
+        output = self._runtime.output
+        if not isinstance(output, FileOutput):
+            return resume
+        return await trio.to_thread.run_sync(output.resume, resume, context.name)
+
     def _open(self) -> Output:
         if self.path != STDOUT and is_regular(self.path):
             return FileOutput(self.path, self.rotate)
@@ -86,9 +119,4 @@ class JsonLines(Lines):
 
     async def problems(self, context: Context) -> Sequence[str]:  # noqa: ARG002 - as above
         """Why this cannot be opened as things are; nothing is created that stays, nothing is cut."""
-        if self.path == STDOUT:
-            return ()
-        found = await trio.to_thread.run_sync(problem, self.path)
-        if found is None and self.rotate is not None:
-            found = await trio.to_thread.run_sync(rotation_problem, self.path)
-        return () if found is None else (found,)
+        return await trio.to_thread.run_sync(lambda: tuple(_place_problems(self.path, self.rotate)))

@@ -122,6 +122,19 @@ class Preflight:
         self._configurations(there, wanted, found)
         return found
 
+    def look_for(self, made: Sequence[str], wanted: Wanted, acls: str) -> Findings:
+        """As `look`, when what was just made is known to the broker that is asked; for some seconds at most.
+
+        Raises:
+            Broken: Kafka cannot be asked.
+        """
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            found = self.look(wanted, acls)
+            if not set(made).intersection(found.missing) or time.monotonic() > deadline:
+                return found
+            time.sleep(_SLICE_SECONDS)
+
     def create(self, names: Sequence[str], wanted: Wanted, how: CreateTopics) -> None:
         """Make topics; one that somebody else has just made is left as it is.
 
@@ -179,26 +192,31 @@ class Preflight:
             KafkaException: the broker's own refusal.
         """
         begun, probed = time.monotonic(), False
+        found: Trouble | None = None
         while not future.done():
             self._admin.poll(_SLICE_SECONDS)  # what the connection has to say, or a moment
-            waited, trouble = time.monotonic() - begun, self._voice.trouble
+            waited, trouble = time.monotonic() - begun, self._voice.trouble or found
             if not probed and waited > _PROBE_SECONDS:
                 probed = True
                 if trouble is None or not trouble.certain:
-                    trouble = probe(self._servers, tls=self._tls, sasl=self._sasl)
+                    trouble = found = self._probe()
             if trouble is not None and trouble.certain and waited > _GRACE_SECONDS:
                 raise Broken(trouble)
             if waited > _SECONDS:
-                raise self._broken(None)
+                raise self._broken(None, found)
         return future.result()
 
-    def _broken(self, error: KafkaException | None) -> Broken:
+    def _broken(self, error: KafkaException | None, found: Trouble | None = None) -> Broken:
+        """What is known of it; `found` is what a probe has said."""
         certain = self._voice.trouble if self._voice.trouble and self._voice.trouble.certain else None
-        trouble = certain or probe(self._servers, tls=self._tls, sasl=self._sasl) or self._voice.trouble
+        trouble = certain or found or self._probe() or self._voice.trouble
         if trouble is None:
             why = f" ({shorten(error.args[0].str())})" if error is not None else ""
             trouble = Trouble("silent", f"Kafka at {self._servers} does not answer{why}.", certain=False)
         return Broken(trouble)
+
+    def _probe(self) -> Trouble | None:
+        return probe(self._servers, tls=self._tls, sasl=self._sasl)
 
 
 def _cursor_trouble(name: str, what: str) -> Trouble:

@@ -261,13 +261,9 @@ class Link:
                 await self._moved.park()
 
     def _complain(self, silent: float) -> None:
-        trouble = self._voice.trouble
-        if trouble is not None and silent >= (GRACE_SECONDS if trouble.certain else PATIENCE_SECONDS):
+        trouble = self._voice.silence(silent)
+        if silent >= (GRACE_SECONDS if trouble.certain else PATIENCE_SECONDS):
             raise Unavailable(trouble.sentence, reason=trouble.reason)
-        if silent >= PATIENCE_SECONDS:
-            raise Unavailable(
-                f"Kafka has confirmed nothing for {silent:.0f} s; waiting for it.", reason="silent"
-            )
 
     def _check(self) -> None:
         if self.dead:

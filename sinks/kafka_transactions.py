@@ -25,6 +25,7 @@ from sinks.kafka_voice import Voice
 __all__ = ["Transactions"]
 
 _SLICE_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 8.0  # after which it is told that there is no answer
 _INIT_SECONDS: Final = 30.0
 _COMMIT_SECONDS: Final = 45.0
 _ABORT_SECONDS: Final = 15.0
@@ -214,13 +215,13 @@ class Transactions:
         """A new producer, and the cursor that Kafka shows once everything older is finished."""
         self._discard()
         producer = self._producer = await self._alone(client, Producer, self._configuration)
-        deadline = trio.current_time() + _INIT_SECONDS
+        begun = trio.current_time()
         while True:
             try:
                 await self._alone(producer.init_transactions, _SLICE_SECONDS)
                 break
             except KafkaException as error:
-                self._consider(error.args[0], late=trio.current_time() > deadline)
+                self._consider(error.args[0], late=self._late(begun, _INIT_SECONDS))
         try:
             return await self._alone(self._store.read)  # type: ignore[no-any-return]
         except Unreadable as error:
@@ -229,15 +230,26 @@ class Transactions:
 
     def _consider(self, error: KafkaError, *, late: bool) -> None:
         """Whether to go on with `init_transactions`."""
-        trouble = self._voice.trouble
+        trouble = self._voice.silence(_INIT_SECONDS)
         if not error.retriable():
-            self._discard()
             trouble = delivery_trouble(error.name(), error.str(), self._store.topic, self._acls)
-            raise Unavailable(trouble.sentence, reason=trouble.reason)
-        if late or (trouble is not None and trouble.certain):
-            self._discard()
-            sentence = trouble.sentence if trouble else f"Kafka does not answer: {shorten(error.str())}."
-            raise Unavailable(sentence, reason=trouble.reason if trouble else "silent")
+        elif not late and not trouble.certain:
+            return
+        self._discard()
+        raise Unavailable(trouble.sentence, reason=trouble.reason)
+
+    def _late(self, begun: float, limit: float) -> bool:
+        """Whether an answer is overdue; long before that it is told what is waited for."""
+        waited = trio.current_time() - begun
+        if waited > _PATIENCE_SECONDS:
+            self._voice.tell(self._voice.silence(waited))
+        return waited > limit
+
+    def _indefinite(self, error: KafkaError, what: str) -> Unavailable:
+        """It is not known what became of the transaction; the next call finds out."""
+        self._discard()
+        why = self._voice.trouble.sentence.rstrip(".") if self._voice.trouble else shorten(error.str())
+        return Unavailable(f"Kafka {what} ({why}); its cursor will be asked.", reason="indefinite")
 
     async def _commit(self, messages: Sequence[Message], cursor: Cursor) -> None:
         """One transaction. On return it is committed.
@@ -249,7 +261,7 @@ class Transactions:
         """
         await self._resolve()
         self._attempt, self._errors = cursor, []
-        deadline = trio.current_time() + _COMMIT_SECONDS
+        begun = trio.current_time()
         step: Callable[[], None] = lambda: self._transact(messages, cursor)  # noqa: E731
         while True:
             try:
@@ -260,13 +272,8 @@ class Transactions:
                     self._fenced(error)
                 if problem.txn_requires_abort():
                     await self._abort()
-                if not problem.retriable() or trio.current_time() > deadline:
-                    self._discard()
-                    raise Unavailable(
-                        f"Kafka did not say whether a transaction was committed ({shorten(problem.str())}); "
-                        "its cursor will be asked.",
-                        reason="indefinite",
-                    ) from error
+                if not problem.retriable() or self._late(begun, _COMMIT_SECONDS):
+                    raise self._indefinite(problem, "did not say whether it has committed") from error
                 step = self._commit_slice
             except _Spoilt:
                 await self._abort()
@@ -282,18 +289,13 @@ class Transactions:
             _Aborted: it is done.
             Unavailable: it is not known.
         """
-        deadline = trio.current_time() + _ABORT_SECONDS
+        begun = trio.current_time()
         while True:
             try:
                 await self._alone(self._abort_slice)
             except KafkaException as error:
-                if not error.args[0].retriable() or trio.current_time() > deadline:
-                    self._discard()
-                    raise Unavailable(
-                        f"Kafka did not abort a transaction ({shorten(error.args[0].str())}); "
-                        "its cursor will be asked.",
-                        reason="indefinite",
-                    ) from error
+                if not error.args[0].retriable() or self._late(begun, _ABORT_SECONDS):
+                    raise self._indefinite(error.args[0], "did not abort a transaction") from error
             else:
                 self._attempt = None
                 raise _Aborted(self._errors)

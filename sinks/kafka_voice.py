@@ -60,9 +60,21 @@ class Voice(logging.Handler):
             return
         self.trouble = connection_trouble(name, self._clean(error.str()), self._servers)
 
+    def silence(self, seconds: float) -> Trouble:
+        """Why Kafka has confirmed nothing for so long."""
+        sentence = f"Kafka at {self._servers} has confirmed nothing for {seconds:.0f} s; waiting for it."
+        return self.trouble or Trouble("silent", sentence, certain=False)
+
+    def tell(self, trouble: Trouble) -> None:
+        """Write into the log why a call that may not be given up yet still waits."""
+        self._incidents.report(
+            "silence", "warning", "kafka does not answer", sink=self._sink, says=trouble.sentence
+        )
+
     def calm(self) -> None:
         """Kafka takes records: what was wrong is over."""
         self.trouble = None
+        self._incidents.end("silence", "kafka answers again", sink=self._sink)
         if self._noisy:
             self._noisy = False
             self._incidents.end("kafka", "kafka client goes on", sink=self._sink)

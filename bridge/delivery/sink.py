@@ -30,6 +30,7 @@ __all__ = [
     "ClosedPipe",
     "Context",
     "Delivery",
+    "Forgetting",
     "Located",
     "Overlap",
     "Owning",
@@ -159,7 +160,8 @@ class Rejected(BridgeError):
 class Sink(Protocol):
     """One destination. A frozen dataclass of its options, named by an entry point in `kube_bridge.sinks`.
 
-    A raised `ValueError` in its `__post_init__` is a problem of the configuration, told with its line.
+    A raised `ValueError` in its `__post_init__` is a problem of the configuration, told with its line;
+    `RULES` (`bridge.settings.Rule`) tell several, each at its key.
     """
 
     @property
@@ -248,6 +250,16 @@ class Owning(Protocol):
     @property
     def ownership(self) -> str:
         """One clause, as `written and synced`."""
+        ...
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """A sink whose destination can be made to forget the place in a log that it keeps."""
+
+    @property
+    def forgetting(self) -> str:
+        """What a person does, as `remove FILE to begin anew`."""
         ...
 
 

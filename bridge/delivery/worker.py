@@ -17,7 +17,7 @@ from bridge.delivery.pipeline import run_pipeline
 from bridge.delivery.plan import Batching, Hooks, Plan, breaker_of, content_type, hand_out_of, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Context, Overlap, Resume, Sink, Stopped, Unavailable
+from bridge.delivery.sink import Context, Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.tries import Tries
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
@@ -89,6 +89,7 @@ class Worker:
         self._breaker = breaker_of(sink, plan, jitter)
         self.stats = SinkStats(plan.name, position=resume.position, circuit=self._breaker)
         self._trouble = Trouble(self.stats, logger)
+        self._lost: Resume | None = None  # a place that a snapshot was asked for already
         self._rest: _Rest | None = None
         self._holds = 0
         self._busy = False
@@ -162,13 +163,19 @@ class Worker:
         if self._busy and self._rest is not None:
             self.stats.state, self.stats.reason = self._rest.state, f"{self._rest.reason}; {_STUCK}"
 
-    def resume(self) -> None:
-        """Go on from the cursor, whatever the sink rests for."""
+    def resume(self) -> SinkState:
+        """Go on from the cursor, whatever the sink rests for; a try that is waited for is made at once.
+
+        Returns:
+            What the sink did until now.
+        """
+        before = self.stats.state if self._rest is None else self._rest.state
         self._rest = None
         self._breaker.close()
         self._gate.hurry()
         self._waits.hurry()
         self._moved.unpark_all()
+        return before
 
     def park(self, reason: str) -> None:
         """Rest, loudly, until `resume` or the next start; what is in flight is cut off and comes again.
@@ -304,22 +311,13 @@ class Worker:
             *(() if plan.throttle is None else (plan.throttle.acquire,)),
         )
         known = await sink.open(given, context)
-        if known == given:
-            return
-        try:
-            self._reader.verify(known.log_id, known.incarnation, known.position)
-        except StateError as error:
-            if not plan.resync_on_state_loss:
-                raise StateError(f"sink {plan.name}: {error}") from error
-            self._logger(
-                "error",
-                "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
-                sink=plan.name,
-                reason=str(error),
-            )
-            if self._hooks.on_state_loss is not None:
-                await self._hooks.on_state_loss(plan.name)
-            return
+        if known != given:
+            try:
+                self._reader.verify(known.log_id, known.incarnation, known.position)
+            except StateError as error:
+                await self._lose(known, error)
+                return
+        self._lost = None
         if known.position > given.position:
             ledger.pass_over(known.position)
             self._tries.clear()
@@ -333,6 +331,24 @@ class Worker:
                 acknowledged=given.position,
                 destination=known.position,
             )
+
+    async def _lose(self, known: Resume, error: StateError) -> None:
+        """The destination has a place of a log, or of a life of it, that is gone; it keeps that for now."""
+        name = self._plan.name
+        if not self._plan.resync_on_state_loss:
+            way_out = f", or {self._sink.forgetting}" if isinstance(self._sink, Forgetting) else ""
+            raise StateError(f"sink {name}: {error}{way_out}") from error
+        if known == self._lost:
+            return
+        self._logger(
+            "error",
+            "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
+            sink=name,
+            reason=str(error),
+        )
+        if self._hooks.on_state_loss is not None:
+            await self._hooks.on_state_loss(name)
+        self._lost = known
 
     def _rewind(self, ledger: Ledger) -> int:
         """Take up again what is not acknowledged; where that is."""

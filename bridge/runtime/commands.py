@@ -24,6 +24,7 @@ __all__ = ["Commands"]
 
 _PAGE: Final = 100
 _MICROS: Final = 1_000_000
+_RESTING: Final = frozenset((SinkState.PAUSED, SinkState.PARKED, SinkState.HALTED))
 
 
 class Commands:
@@ -137,8 +138,9 @@ class Commands:
 
     async def _resume(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        await self._outlets.resume(self._sink(arguments.get("sink")).name)
-        return {"state": "resumed"}  # what it does now is seen a moment later
+        before = await self._outlets.resume(self._sink(arguments.get("sink")).name)
+        # What it does now is seen a moment later.
+        return {"state": "resumed" if before in _RESTING else f"was not paused; it is {before}"}
 
     async def _dead_letters(self, arguments: Mapping[str, Any], send: Send) -> Any:
         sink = self._sink_or_none(arguments)
@@ -187,15 +189,32 @@ class Commands:
         ids = _ids(arguments)
         if not ids and arguments.get("all") is not True:
             raise UsageError("say which dead letters to purge: ids, or all")
-        return {"purged": await self._log.purge(self._sink_or_none(arguments), ids or None)}
+        sink = self._sink_or_none(arguments)
+        await self._must_exist(sink, ids)
+        return {"purged": await self._log.purge(sink, ids or None)}
 
     async def _redrive(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        sink, force = self._sink(arguments.get("sink")), bool(arguments.get("force"))
+        sink, ids, force = self._sink(arguments.get("sink")), _ids(arguments), bool(arguments.get("force"))
+        await self._must_exist(sink.name, ids)
         # By force also letters of streams that nobody watches any more, but for those the sink is not handed.
         streams = sink.streams if force else watches_of(self._config, sink)
-        done = await self._log.redrive(sink.name, _ids(arguments) or None, force=force, streams=streams)
+        done = await self._log.redrive(sink.name, ids or None, force=force, streams=streams)
         return {"redriven": done.redriven, "superseded": done.superseded, "foreign": done.foreign}
+
+    async def _must_exist(self, sink: str | None, ids: Sequence[int]) -> None:
+        """A mistyped number must not pass for work that was done."""
+        missing = []
+        for number in sorted(set(ids)):
+            found = await self._log.dead_letters(sink, number - 1, 1)
+            if [letter.number for letter in found] != [number]:
+                missing.append(str(number))
+        if missing:
+            of_sink = f" of the sink {sink}" if sink is not None else ""
+            raise UsageError(
+                f"there is no dead letter {', '.join(missing)}{of_sink}, so nothing was done; "
+                "`deadletters list` shows them"
+            )
 
     def _sink(self, name: Any) -> SinkConfig:
         for sink in self._config.sinks:

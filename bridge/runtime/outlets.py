@@ -12,7 +12,7 @@ from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
 from bridge.delivery.plan import Hooks, Plan, place_of
 from bridge.delivery.sink import Reopened, Resume
-from bridge.delivery.stats import SinkStats
+from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.worker import Worker
 from bridge.errors import Refused, UsageError
 from bridge.logs import log
@@ -119,8 +119,11 @@ class Outlets:
         await worker.pause(trio.current_time() + DRAIN_SECONDS)
         return worker.stats
 
-    async def resume(self, name: str) -> None:
+    async def resume(self, name: str) -> SinkState:
         """Have a sink go on that is paused, parked or halted. One that was released begins as a new one.
+
+        Returns:
+            What it did until now: it may have had no reason to be resumed.
 
         Raises:
             UsageError: it is not open yet.
@@ -130,7 +133,7 @@ class Outlets:
             if name in self._released:
                 await worker.skip_to(await self._attach(self._sinks[name], Cause.STATE_LOST))
                 self._released.discard(name)
-        worker.resume()
+        return worker.resume()
 
     async def release(self, name: str, reason: str) -> None:
         """Park a sink, loudly, and let the log go on without it."""

@@ -28,9 +28,17 @@ class StartCluster(Protocol):
 
 
 class StartKafka(Protocol):
-    """Starts a private broker that ends with the test; takes the broker's properties."""
+    """Starts a private broker that ends with the test; takes its properties, and the size of its disk."""
 
-    def __call__(self, properties: Mapping[str, str] | None = None) -> Broker: ...
+    def __call__(
+        self, properties: Mapping[str, str] | None = None, *, disk_mebibytes: int | None = None
+    ) -> Broker: ...
+
+
+class StartBrokers(Protocol):
+    """Starts a private cluster of brokers that ends with the test; the first is its controller."""
+
+    def __call__(self, brokers: int, properties: Mapping[str, str] | None = None) -> list[Broker]: ...
 
 
 @contextlib.contextmanager
@@ -84,6 +92,13 @@ def namespace(request: pytest.FixtureRequest, cluster: Cluster) -> str:
     return name
 
 
+@pytest.fixture(scope="module")
+def hurt_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster that the tests of one module may restart, compact and restore; each leaves it running."""
+    with _running(request) as running:
+        yield running
+
+
 @pytest.fixture
 def start_cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
     """A factory of private clusters, for tests that stop, hurt or configure one; they end with the test."""
@@ -102,12 +117,42 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Broker]:
         yield running.broker
 
 
+@pytest.fixture(scope="module")
+def _kafka_of_the_module(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    with _part(request, Kafka) as running:
+        yield running.broker
+
+
+@pytest.fixture
+def hurt_kafka(_kafka_of_the_module: Broker) -> Broker:
+    """A broker that the tests of one module may stop and freeze in turn; it runs when a test begins."""
+    broker = _kafka_of_the_module
+    if not broker.running:
+        broker.start()
+    return broker
+
+
 @pytest.fixture
 def start_kafka(request: pytest.FixtureRequest) -> Iterator[StartKafka]:
     """A factory of private brokers, for tests that stop, hurt or configure one; they end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(properties: Mapping[str, str] | None = None) -> Broker:
-            return stack.enter_context(_part(request, Kafka, properties=properties)).broker
+        def start(
+            properties: Mapping[str, str] | None = None, *, disk_mebibytes: int | None = None
+        ) -> Broker:
+            part = _part(request, Kafka, properties=properties, disk_mebibytes=disk_mebibytes)
+            return stack.enter_context(part).broker
+
+        yield start
+
+
+@pytest.fixture
+def start_brokers(request: pytest.FixtureRequest) -> Iterator[StartBrokers]:
+    """A factory of private clusters of brokers, for tests that move leaders; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(brokers: int, properties: Mapping[str, str] | None = None) -> list[Broker]:
+            part = _part(request, Kafka, properties=properties, brokers=brokers)
+            return stack.enter_context(part).brokers
 
         yield start

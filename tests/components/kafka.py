@@ -1,4 +1,4 @@
-"""A real Apache Kafka on loopback: one KRaft node, its secure listeners, and Java's own reader."""
+"""A real Apache Kafka on loopback: KRaft nodes, their secure listeners, and Java's own reader."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Self
 import trustme
 
 from tests.components.build import say
+from tests.components.kafka_properties import LOG4J, PROTOCOLS, SCRAM, Node, text_of
 from tests.components.maven import java, kafka_jars
 from tests.components.process import ComponentFailed, Server, free_port
+from tests.components.small_disk import SmallDisk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
 CLUSTER_ID = "kubeBridgeTestsCluster"  # 22 characters of base64url, as the broker wants them
-HEAP_MIB = 384
 TOOL_SECONDS = 90
 # A JVM that lives for a second is faster when it does not optimise.
 _SMALL_JVM = ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-_SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,49 @@ class Broker(Server):
     name = "kafka"
     users = ("alice", "bob")
 
-    def __init__(self, directory: Path, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        number: int = 1,
+        controller: str = "",
+        replicas: int = 1,
+        disk: SmallDisk | None = None,
+    ) -> None:
+        """Makes its folder and configuration; the first of a cluster is its controller.
+
+        Args:
+            directory: of its own.
+            properties: on top of ours, in Kafka's names.
+            number: its `node.id`, from 1 on.
+            controller: address of the first node's, for all others.
+            replicas: that topics have unless they are made otherwise.
+            disk: is mounted at `data` of the directory.
+        """
+        directory.mkdir(exist_ok=True)
         super().__init__(directory)
+        self.disk = disk
+        self.number = number
         self.authority = trustme.CA()
         self.ca_file = directory / "ca.pem"
         self.authority.cert_pem.write_to_path(self.ca_file)
-        self._ports = {name: free_port() for name in ("PLAINTEXT", "CONTROLLER", "MTLS", "SASL", "SASLPLAIN")}
+        self._ports = {name: free_port() for name in PROTOCOLS}
+        # Several share the machine and live for a minute: they start faster when they optimise little.
+        self._jvm = ("-Xmx384m",) if replicas == 1 else ("-Xmx256m", *_SMALL_JVM[1:])
         self._jars = kafka_jars()
+        self._node = Node(
+            number,
+            replicas,
+            {name: self.address(name) for name in PROTOCOLS},
+            controller or self.address("CONTROLLER"),
+            directory / "data",
+            self._keystore(),
+            self.ca_file,
+        )
         self._config = directory / "server.properties"
-        self._config.write_text(_lines(self._properties() | dict(properties or {})))
-        # Without a configuration of its own log4j keeps to itself what a kept log is for.
-        (directory / "log4j2.properties").write_text(_LOG4J)
+        self._config.write_text(text_of(self._node.properties(self.users) | dict(properties or {})))
+        (directory / "log4j2.properties").write_text(LOG4J)
         self._format()
 
     @property
@@ -75,7 +107,7 @@ class Broker(Server):
 
     def command(self) -> list[str]:
         """The broker with a small heap."""
-        return [*self._java(f"-Xmx{HEAP_MIB}m"), "kafka.Kafka", str(self._config)]
+        return [*self._java(*self._jvm), "kafka.Kafka", str(self._config)]
 
     def ready(self) -> bool:
         """Whether a client gets in; the port opens when the broker serves."""
@@ -137,6 +169,7 @@ class Broker(Server):
 
     def _java(self, *options: str) -> list[str]:
         return [
+            *(self.disk.inside if self.disk else ()),
             java(),
             *options,
             f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
@@ -144,100 +177,81 @@ class Broker(Server):
             f"{self._jars}/*",
         ]
 
-    def _format(self) -> None:
-        users = [
-            word
-            for mechanism in _SCRAM
-            for user in self.users
-            for word in ("--add-scram", f"{mechanism}=[name={user},password={user}-secret]")
-        ]
-        main = ("org.apache.kafka.tools.StorageTool", "kafka.tools.StorageTool")[1]
-        self.tool(main, "format", "--standalone", "-t", CLUSTER_ID, "-c", str(self._config), *users)
-
-    def _properties(self) -> dict[str, str]:
+    def _keystore(self) -> Path:
         serving = self.authority.issue_cert("127.0.0.1", "localhost")
         store = self.directory / "serving.pem"
         store.write_bytes(
             _pkcs8(serving.private_key_pem.bytes()) + b"".join(c.bytes() for c in serving.cert_chain_pems)
         )
-        protocols = {
-            "PLAINTEXT": "PLAINTEXT",
-            "CONTROLLER": "PLAINTEXT",
-            "MTLS": "SSL",
-            "SASL": "SASL_SSL",
-            "SASLPLAIN": "SASL_PLAINTEXT",
-        }
-        passwords = " ".join(f'user_{user}="{user}-secret"' for user in self.users)
-        login = "org.apache.kafka.common.security"
-        found = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "listeners": ",".join(f"{name}://{self.address(name)}" for name in protocols),
-            "advertised.listeners": ",".join(
-                f"{name}://{self.address(name)}" for name in protocols if name != "CONTROLLER"
-            ),
-            "listener.security.protocol.map": ",".join(f"{name}:{what}" for name, what in protocols.items()),
-            "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": self.address("CONTROLLER"),
-            "inter.broker.listener.name": "PLAINTEXT",
-            "log.dirs": str(self.directory / "data"),
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "1",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users": "User:ANONYMOUS",
-            "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": str(store),
-            "ssl.truststore.type": "PEM",
-            "ssl.truststore.location": str(self.ca_file),
-            "listener.name.mtls.ssl.client.auth": "required",
-            "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]*).*$/$1/",
-            # The default is ten seconds: long for a test of transactions that time out.
-            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
-        }
-        for listener in ("sasl", "saslplain"):
-            prefix = f"listener.name.{listener}"
-            found[f"{prefix}.sasl.enabled.mechanisms"] = ",".join(("PLAIN", "OAUTHBEARER", *_SCRAM))
-            found[f"{prefix}.plain.sasl.jaas.config"] = (
-                f"{login}.plain.PlainLoginModule required {passwords};"
-            )
-            for mechanism in _SCRAM:
-                found[f"{prefix}.{mechanism.lower()}.sasl.jaas.config"] = (
-                    f"{login}.scram.ScramLoginModule required;"
-                )
-            found[f"{prefix}.oauthbearer.sasl.jaas.config"] = (
-                f'{login}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
-            )
-        return found
+        return store
+
+    def _format(self) -> None:
+        """Users and the quorum are the controller's to keep."""
+        words = [
+            word
+            for mechanism in SCRAM
+            for user in self.users
+            for word in ("--add-scram", f"{mechanism}=[name={user},password={user}-secret]")
+        ]
+        words = ["--standalone", *words] if self._node.controls else ["--no-initial-controllers"]
+        main = "kafka.tools.StorageTool"
+        self.tool(main, "format", "-t", CLUSTER_ID, "-c", str(self._config), *words)
 
 
 class Kafka:
-    """A broker in a temporary folder; started by ``with``, gone without a trace after it.
+    """Brokers in a temporary folder; started by ``with``, gone without a trace after it.
 
-    Unless the ``with`` ends by an exception or ``keep_logs()`` was called: then the log stays.
+    Unless the ``with`` ends by an exception or ``keep_logs()`` was called: then the logs stay. The first
+    broker alone is the controller: a test may kill any other. It can have a small disk (`SmallDisk`).
     """
 
-    def __init__(self, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        *,
+        brokers: int = 1,
+        disk_mebibytes: int | None = None,
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="kube-bridge-kafka-"))
         self._keep_logs = False
+        self._held = contextlib.ExitStack()
+        self.brokers: list[Broker] = []
+        disk = None
         try:
-            self.broker = Broker(self.directory, properties)
+            if disk_mebibytes is not None:
+                disk = self._held.enter_context(SmallDisk(self.directory / "1" / "data", disk_mebibytes))
+            for number in range(1, brokers + 1):
+                controller = self.broker.address("CONTROLLER") if self.brokers else ""
+                self.brokers.append(
+                    Broker(
+                        self.directory / str(number),
+                        properties,
+                        number=number,
+                        controller=controller,
+                        replicas=brokers,
+                        disk=disk if number == 1 else None,
+                    )
+                )
         except BaseException:
+            self._held.close()
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
 
+    @property
+    def broker(self) -> Broker:
+        """The first one."""
+        return self.brokers[0]
+
     def keep_logs(self) -> None:
-        """Makes the log stay after the end, for a test that failed."""
+        """Makes the logs stay after the end, for a test that failed."""
         self._keep_logs = True
 
     def __enter__(self) -> Self:
         try:
-            self.broker.start()
+            for broker in self.brokers:
+                broker.start(wait=False)
+            for broker in self.brokers:
+                broker.wait_ready()
         except BaseException:
             self.keep_logs()
             self.close()
@@ -252,30 +266,17 @@ class Kafka:
         self.close()
 
     def close(self) -> None:
-        """Kills the broker and removes the folder; a log that must be kept is told and stays."""
-        self.broker.kill()
-        for path in self.directory.iterdir():
-            if not (self._keep_logs and path.name == "logs"):
+        """Kills the brokers and removes the folder; logs that must be kept are told and stay."""
+        for broker in self.brokers:
+            broker.kill()
+        self._held.close()
+        if not self._keep_logs:
+            shutil.rmtree(self.directory)
+            return
+        for path in self.directory.glob("*/*"):
+            if path.name != "logs":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if self._keep_logs:
-            say(f"the log of the broker is kept in {self.directory / 'logs'}")
-        else:
-            self.directory.rmdir()
-
-
-_LOG4J = """
-rootLogger.level = INFO
-rootLogger.appenderRef.out.ref = out
-appender.out.type = Console
-appender.out.name = out
-appender.out.target = SYSTEM_ERR
-appender.out.layout.type = PatternLayout
-appender.out.layout.pattern = %d %p %c{1} %m%n
-"""
-
-
-def _lines(properties: Mapping[str, str]) -> str:
-    return "".join(f"{key}={value}\n" for key, value in properties.items())
+        say(f"the logs of Kafka are kept in {self.directory}")
 
 
 def _pkcs8(key: bytes) -> bytes:

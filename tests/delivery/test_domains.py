@@ -1,5 +1,6 @@
 """Each sink is its own failure domain: what one does, or does not do, changes nothing for another."""
 
+import math
 import random
 from copy import copy
 from types import TracebackType
@@ -185,6 +186,33 @@ async def test_a_destination_that_is_ahead_of_this_state_ends_the_bridge_or_gets
         nursery.cancel_scope.cancel()
     assert lost == ["out at 0"], "before anything is handed out"
     assert log.cursor == 1
+
+
+async def test_a_lost_state_asks_for_one_snapshot_however_often_it_opens(
+    autojump_clock: MockClock,  # noqa: ARG001 - the sink is opened again after waits
+) -> None:
+    """Until the first record is owned the destination stays where it was; what it knew is one loss."""
+    log, lost = MemoryLog(), list[str]()
+    log.append([change(1)])
+
+    async def note(name: str) -> None:
+        lost.append(name)
+
+    sink = ScriptedSink([Unavailable("away"), RuntimeError("torn")])
+    sink.resumes_at = Resume("another", 1, 40)
+    async with trio.open_nursery() as nursery:
+        one = worker(sink, log, hooks=Hooks(on_state_loss=note), resync_on_state_loss=True)
+        nursery.start_soon(one.run)
+        assert await one.drain(trio.current_time() + 600)
+        await one.pause(math.inf)
+        assert (lost, log.cursor) == (["out"], 1)
+        assert len(sink.opened) > 1
+
+        sink.resumes_at = Resume("a third", 1, 40)
+        one.resume()
+        await wait_all_tasks_blocked()
+        assert lost == ["out", "out"], "another place is another loss"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_sink_is_told_where_it_stands() -> None:

@@ -111,7 +111,9 @@ def test_a_paused_sink_keeps_its_place_and_the_other_one_goes_on(
     assert (paused["state"], paused["lag"]["records"]) == ("paused", 1)
     assert paused["lag"]["seconds"] >= 0
     assert "second" not in {record.get("name") for record in records(other)}
-    done(run_bridge("resume", "-c", service.config, "--sink", "other"))
+    assert done(run_bridge("resume", "-c", service.config, "--sink", "other")) == "other: resumed\n"
+    said = done(run_bridge("resume", "-c", service.config, "--sink", "out"))
+    assert said == "out: was not paused; it is delivering\n"
     service.wait(lambda: "second" in {record.get("name") for record in records(other)}, "what it has missed")
 
 
@@ -172,6 +174,8 @@ UNKNOWN = [
     (("redrive", "--sink", "out", "--id", "9" * 26), ("ids of dead letters are numbers",)),
     (("deadletters", "show", "--id", "7"), ("no dead letter 7",)),
     (("deadletters", "purge"), ("--id --all",)),
+    (("deadletters", "purge", "--id", "7"), ("no dead letter 7,", "nothing was done")),
+    (("redrive", "--sink", "out", "--id", "7"), ("no dead letter 7 of the sink out",)),
     (("deadletters", "show", "--id", "x"), ("'x' is no id",)),
 ]
 
@@ -193,9 +197,13 @@ def test_without_a_bridge_to_talk_to_it_says_how_to_name_one(run_bridge: RunBrid
     assert code == 2
     assert "--config" in sentence
     assert "--state" in sentence
-    code, sentence = run_bridge("status", "--state", tmp_path / "nothing").failure()
+    code, sentence = run_bridge("status", "--state", "nothing").failure()
     assert code == 1
-    assert "no bridge runs on the state" in sentence
+    assert f"no bridge runs on the state in '{tmp_path}/nothing': " in sentence
+    elsewhere = tmp_path / "c.yaml"
+    elsewhere.write_text("state: {path: nothing}\nsinks: [{type: webhook, signingSecret: {file: none}}]\n")
+    code, of_file = run_bridge("status", "-c", elsewhere).failure()
+    assert (code, of_file) == (1, sentence), "nothing but the place of the state is read of the file"
 
 
 def test_a_bridge_without_dead_letters_lists_none(service: Service, run_bridge: RunBridge) -> None:

@@ -53,6 +53,14 @@ BUGS = (
         ("tests/store/test_reopening.py", "tests/store/test_opening.py"),
     ),
     Bug(
+        "lost-future-taken-for-ours",
+        "a volume restored from a snapshot goes on behind what its sink had: deletions are lost",
+        "bridge/store/opening.py",
+        "(number, _given_out(connection) + 1)",
+        "(number, first)",
+        ("tests/store/test_opening.py::test_a_copy_of_a_running_log_does_not_know_what_came_after_it",),
+    ),
+    Bug(
         "trimmed-under-a-sink",
         "the log deletes what a slow sink has not been given yet",
         "bridge/store/sinks.py",

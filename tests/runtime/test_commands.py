@@ -132,6 +132,17 @@ async def test_a_purge_takes_what_was_named_and_nothing_by_accident(bench: Bench
     assert bench.log.letter_counts() == {"all": 1}
 
 
+@pytest.mark.parametrize("command", ["purge", "redrive"])
+async def test_a_letter_that_is_not_there_is_told_and_then_nothing_is_done(
+    bench: Bench, command: str
+) -> None:
+    await bench.log.open_sink("all", "f")
+    await bench.log.bury([letter(1), letter(2, "some"), letter(3)])
+    with pytest.raises(UsageError, match="no dead letter 2, 77 of the sink all, so nothing was done"):
+        await bench.ask(command, sink="all", ids=[77, 1, 2])
+    assert bench.log.letter_counts() == {"all": 2, "some": 1}
+
+
 async def test_letters_of_a_sink_that_left_the_configuration_can_still_be_seen_and_purged(
     bench: Bench,
 ) -> None:

@@ -12,6 +12,7 @@ from bridge.changes.change import Cause, Change, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig, loads
 from bridge.delivery.sink import Unavailable
+from bridge.delivery.stats import SinkState
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
 from bridge.runtime.outlets import Outlets
@@ -184,4 +185,19 @@ async def test_status_says_when_a_sink_that_was_asked_to_wait_is_tried_again(
         await trio.sleep(401)
         first, _ = (await commands("status", {}, send))["sinks"]
         assert (first["state"], first["nextTrySeconds"]) == ("delivering", None)
+        nursery.cancel_scope.cancel()
+
+
+async def test_resuming_tells_what_the_sink_did_until_then() -> None:
+    outlets = Outlets(
+        configured(ScriptedSink(), ScriptedSink()), MemoryLog(), lambda *_: pytest.fail("nothing was missed")
+    )
+    async with trio.open_nursery() as nursery:
+        await outlets.open(Bridge("c", "cluster-uid"), nursery)
+        await wait_all_tasks_blocked()
+        assert await outlets.resume("first") is SinkState.DELIVERING
+        await outlets.pause("first")
+        assert await outlets.resume("first") is SinkState.PAUSED
+        await outlets.release("first", "the log has no room for it")
+        assert await outlets.resume("first") is SinkState.PARKED
         nursery.cancel_scope.cancel()

@@ -19,9 +19,10 @@ from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.delivery.sink import Context, Delivery, Record, Resume
 from sinks.kafka import Kafka
 from sinks.kafka_options import CreateTopics
+from tests.components.process import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
@@ -88,38 +89,51 @@ class Got:
         return int(self.headers["resourceVersion"])
 
 
-async def read(broker: str, topic: str, **options: str) -> list[Got]:
-    """All committed messages of a topic; partitions one after the other."""
-    return await trio.to_thread.run_sync(lambda: read_now(broker, topic, **options))
+async def read(broker: str, *topics: str, **options: str) -> list[Got]:
+    """All committed messages of these topics; topics and partitions one after the other."""
+    return await trio.to_thread.run_sync(lambda: read_now(broker, *topics, **options))
 
 
-def read_now(broker: str, topic: str, **options: str) -> list[Got]:
+def read_now(broker: str, *topics: str, **options: str) -> list[Got]:
     configuration = {
         "bootstrap.servers": broker,
         "group.id": fresh("reader"),
         "isolation.level": "read_committed",
         "enable.partition.eof": "true",
         "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": "10",  # else the broker waits half a second before it says that this is the end
     }
     consumer = Consumer(configuration | options)
     try:
-        parts = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, part, 0) for part in parts])
-        found: list[Got] = []
-        ended, deadline = set[int | None](), time.monotonic() + 20
-        while len(ended) < len(parts):
-            assert time.monotonic() < deadline, f"the end of {topic} was not reached"
+        found: dict[tuple[str, int], list[Got]] = {
+            (topic, part): []
+            for topic in topics
+            for part in sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        }
+        consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
+        ended, deadline = set[tuple[str, int]](), time.monotonic() + 20
+        while len(ended) < len(found):
+            assert time.monotonic() < deadline, f"the end of {topics} was not reached"
             message = consumer.poll(1)
             if message is None:
                 continue
+            where = _text(message.topic()), message.partition() or 0
             if message.error() is not None:
-                ended.add(message.partition())
+                ended.add(where)
                 continue
             headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
-            found.append(Got(_text(message.key()), message.value(), headers, message.partition() or 0))
-        return sorted(found, key=lambda got: got.partition)
+            found[where].append(Got(_text(message.key()), message.value(), headers, where[1]))
+        return list(itertools.chain.from_iterable(found.values()))
     finally:
         consumer.close()
+
+
+def check_whole(got: Sequence[Got], count: int) -> None:
+    """The records 1 to `count` are there, and those of a key once and in order."""
+    assert {message.position for message in got} == set(range(1, count + 1)), "nothing is lost"
+    for key in {message.key for message in got}:
+        positions = [message.position for message in got if message.key == key]
+        assert positions == sorted(set(positions)), "one producer that lived repeats and reorders nothing"
 
 
 def _text(value: str | bytes | None) -> str:
@@ -127,9 +141,16 @@ def _text(value: str | bytes | None) -> str:
 
 
 def create_topic(broker: str, name: str, **config: str) -> None:
+    """Makes a topic and its control topic; returns when the broker that is asked knows them, too."""
     admin = AdminClient({"bootstrap.servers": broker})
     partitions = int(config.pop("partitions", "1"))
     made = admin.create_topics([NewTopic(name, partitions, 1, config=config)])
-    made[name].result(20)
-    made = admin.create_topics([NewTopic(f"{name}.control", 1, 1)])
-    made[f"{name}.control"].result(20)
+    made |= admin.create_topics([NewTopic(f"{name}.control", 1, 1)])
+    for future in made.values():
+        future.result(20)
+    eventually(lambda: all(_known(admin, topic) for topic in made), f"{name} is there")
+
+
+def _known(admin: AdminClient, topic: str) -> bool:
+    partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions.values()
+    return bool(partitions) and all(partition.leader > 0 for partition in partitions)

@@ -13,7 +13,9 @@ from bridge.changes.envelope import Format
 from bridge.delivery.sink import Checked, Context, Delivery, Rejected, Sink, Stopped, Unavailable
 from bridge.errors import InvariantError
 from bridge.secret import Secret
+from sinks import kafka_session
 from sinks.kafka import Kafka
+from sinks.kafka_admin import Findings, Preflight, Wanted
 from sinks.kafka_errors import Trouble
 from sinks.kafka_options import CreateTopics
 from sinks.kafka_session import CredentialsChanged
@@ -237,6 +239,27 @@ async def test_a_missing_topic_is_said_and_waited_for(kafka: Broker, topic: str)
         create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"})
         await options.open(START, context())
         await options.deliver(delivery(record(1)))
+
+
+async def test_a_topic_just_made_is_looked_for_again_before_it_is_called_missing(
+    kafka: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is asked may not have heard of it yet."""
+
+    class Lagging(Preflight):
+        looks = 0
+
+        def look(self, wanted: Wanted, acls: str) -> Findings:
+            Lagging.looks += 1
+            found = super().look(wanted, acls)
+            if Lagging.looks < 4:
+                found.missing = wanted.names
+            return found
+
+    monkeypatch.setattr(kafka_session, "Preflight", Lagging)
+    async with opened(sink(kafka.bootstrap, topic)) as open_sink:
+        await open_sink.deliver(delivery(record(1)))
+        assert [m.position for m in await read(kafka.bootstrap, topic)] == [1]
 
 
 async def test_tombstones_without_compaction_are_worth_a_word(kafka: Broker, topic: str) -> None:

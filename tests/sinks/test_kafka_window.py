@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -12,67 +13,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery.sink import Unavailable
-from sinks import kafka_link
 from sinks.kafka_link import Link, Parcel
 from sinks.kafka_messages import Message
 from sinks.kafka_voice import Voice
-from sinks.kafka_window import LIMIT, Slot, Window
+from sinks.kafka_window import LIMIT, Window
+from tests.sinks.fake_producer import Error, Producer, install
 
-
-class Error:
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def name(self) -> str:
-        return self._name
-
-    def str(self) -> str:
-        return "as scripted"
-
-
-class Producer:
-    """librdkafka reduced to a queue: what the broker does with it is the test's to say."""
-
-    def __init__(self, configuration: dict[str, Any]) -> None:
-        del configuration
-        self.waiting: list[tuple[int, Slot]] = []
-        self.log: list[int] = []
-        self.takes = True
-        self.fails: dict[int, str] = {}
-        self.full = False
-
-    def produce(self, _topic: str, value: bytes, _key: bytes, *, on_delivery: Slot, headers: Any) -> None:
-        del headers
-        if self.full:
-            raise BufferError
-        self.waiting.append((int(value), on_delivery))
-
-    def poll(self, _timeout: float) -> int:
-        if not self.takes:
-            return 0
-        waiting, self.waiting = self.waiting, []
-        for position, slot in waiting:
-            name = self.fails.pop(position, None)
-            if name is None:
-                self.log.append(position)
-            slot(Error(name) if name else None, None)
-        return len(waiting)
-
-    def flush(self, _timeout: float) -> None: ...
-
-    def purge(self) -> None: ...
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
 
 
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
-    made: list[Producer] = []
-
-    def make(configuration: dict[str, Any]) -> Producer:
-        made.append(Producer(configuration))
-        return made[-1]
-
-    monkeypatch.setattr(kafka_link, "Producer", make)
-    return made
+    return install(monkeypatch)
 
 
 def parcels(*positions: int) -> list[Parcel]:
@@ -99,6 +52,15 @@ class Caller:
             self.calls -= 1
 
 
+@contextlib.asynccontextmanager
+async def serving(producers: list[Producer]) -> AsyncIterator[tuple[Caller, Producer, trio.Nursery]]:
+    caller = Caller()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.link.serve)
+        yield caller, producers[-1], nursery
+        nursery.cancel_scope.cancel()
+
+
 async def outcome(caller: Caller, *positions: int) -> str:
     try:
         await caller.deliver(*positions)
@@ -111,27 +73,23 @@ async def test_batches_behind_a_failed_one_come_again_with_it(
     producer: list[Producer],
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
 ) -> None:
-    caller = Caller()
-    (client,) = producer
-    client.takes = False
     results: dict[str, str] = {}
 
-    async def call(name: str, *positions: int) -> None:
+    async def call(caller: Caller, name: str, *positions: int) -> None:
         results[name] = await outcome(caller, *positions)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(caller.link.serve)
+    async with serving(producer) as (caller, client, _):
+        client.takes = False
         async with trio.open_nursery() as calls:
-            calls.start_soon(call, "first", 1, 2, 3)
+            calls.start_soon(call, caller, "first", 1, 2, 3)
             await trio.testing.wait_all_tasks_blocked()
-            calls.start_soon(call, "second", 4, 5)
+            calls.start_soon(call, caller, "second", 4, 5)
             await trio.testing.wait_all_tasks_blocked()
             client.fails[2] = "TOPIC_AUTHORIZATION_FAILED"
             client.takes = True
         assert results == {"first": "authorization", "second": "authorization"}
         assert await outcome(caller, 1, 2, 3) == "owned"
         assert await outcome(caller, 4, 5) == "owned"
-        nursery.cancel_scope.cancel()
     assert client.log == [1, 3, 4, 5, 2, 3, 4, 5], "what was delivered before the failure is not repeated"
 
 
@@ -140,13 +98,10 @@ async def test_a_batch_cannot_overtake_one_that_was_cut_off(
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
 ) -> None:
     """The first call is cancelled while the window is full; the second has waited behind it."""
-    caller = Caller()
-    (client,) = producer
-    client.takes = False
     many = range(1, LIMIT + 10)
     results: dict[str, str] = {}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(caller.link.serve)
+    async with serving(producer) as (caller, client, _):
+        client.takes = False
         async with trio.open_nursery() as calls:
             first = trio.CancelScope()
 
@@ -166,7 +121,6 @@ async def test_a_batch_cannot_overtake_one_that_was_cut_off(
         client.takes = True
         assert await outcome(caller, *many) == "owned"
         assert await outcome(caller, LIMIT + 10) == "owned"
-        nursery.cancel_scope.cancel()
     assert client.log == list(range(1, LIMIT + 11))
 
 
@@ -174,32 +128,24 @@ async def test_no_more_is_on_its_way_than_one_burst_of_reports_may_take(
     producer: list[Producer],
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
 ) -> None:
-    caller = Caller()
-    (client,) = producer
-    client.takes = False
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(caller.link.serve)
+    async with serving(producer) as (caller, client, nursery):
+        client.takes = False
         nursery.start_soon(outcome, caller, *range(1, 3 * LIMIT))
         await trio.sleep(1)
         assert len(client.waiting) == LIMIT
-        nursery.cancel_scope.cancel()
 
 
 async def test_silence_is_told_after_some_seconds_and_nothing_is_sent_twice(
     producer: list[Producer],
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
 ) -> None:
-    caller = Caller()
-    (client,) = producer
-    client.takes = False
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(caller.link.serve)
+    async with serving(producer) as (caller, client, _):
+        client.takes = False
         for _ in range(20):
             assert await outcome(caller, 1, 2) == "silent"
         assert trio.current_time() >= 200
         client.takes = True
         assert await outcome(caller, 1, 2) == "owned"
-        nursery.cancel_scope.cancel()
     assert client.log == [1, 2]
 
 
@@ -207,15 +153,11 @@ async def test_a_culprit_is_found_alone_and_the_others_keep_their_order(
     producer: list[Producer],
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
 ) -> None:
-    caller = Caller()
-    (client,) = producer
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(caller.link.serve)
+    async with serving(producer) as (caller, client, _):
         client.fails |= dict.fromkeys((1, 2, 3), "MSG_SIZE_TOO_LARGE")
         assert await outcome(caller, 1, 2, 3, 4) == "tooLarge"
         client.fails[2] = "MSG_SIZE_TOO_LARGE"
         assert await outcome(caller, 1, 2, 3, 4) == "owned"
-        nursery.cancel_scope.cancel()
     assert list(caller.refused) == [2]
     assert "MSG_SIZE_TOO_LARGE" in caller.refused[2]
     assert client.log == [4, 1, 3, 4]
@@ -225,10 +167,7 @@ async def test_a_full_queue_is_waited_for(
     producer: list[Producer],
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - time passes by itself
 ) -> None:
-    caller = Caller()
-    (client,) = producer
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(caller.link.serve)
+    async with serving(producer) as (caller, client, nursery):
         client.takes = False
         nursery.start_soon(outcome, caller, 1)
         await trio.testing.wait_all_tasks_blocked()
@@ -237,8 +176,22 @@ async def test_a_full_queue_is_waited_for(
         await trio.testing.wait_all_tasks_blocked()
         client.full, client.takes = False, True
         await trio.sleep(2)
-        nursery.cancel_scope.cancel()
     assert client.log == [1, 2]
+
+
+async def owned_of(caller: Caller, batches: Sequence[Sequence[int]]) -> int:
+    """Begins a call for each in order; how many of them Kafka owns, up to the first that it does not."""
+    results = ["" for _ in batches]
+
+    async def call(index: int) -> None:
+        results[index] = await outcome(caller, *batches[index])
+
+    async with trio.open_nursery() as calls:
+        for index in range(len(batches)):
+            calls.start_soon(call, index)
+            await trio.lowlevel.checkpoint()
+            await trio.testing.wait_all_tasks_blocked()
+    return next((at for at, result in enumerate(results) if result != "owned"), len(results))
 
 
 def test_a_late_report_of_an_old_window_changes_no_other() -> None:
@@ -263,41 +216,17 @@ def test_whatever_is_refused_nothing_is_lost_and_a_key_ends_in_its_last_record(
     keeps in order by itself."""
 
     async def run() -> list[int]:
-        with pytest.MonkeyPatch.context() as patch:
-            made: list[Producer] = []
-
-            def make(configuration: dict[str, Any]) -> Producer:
-                made.append(Producer(configuration))
-                return made[-1]
-
-            patch.setattr(kafka_link, "Producer", make)
-            caller = Caller()
-        client = made[0]
-        client.fails = dict.fromkeys(failures, "NOT_LEADER_FOR_PARTITION")
         batches, rest = list[list[int]](), list(range(len(keys)))
         while rest:
             size = cuts[len(batches) % len(cuts)]
             batches.append(rest[:size])
             rest = rest[size:]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(caller.link.serve)
-            while batches:
-                results = ["" for _ in batches]
-
-                async def call(index: int, results: list[str], batch: list[int]) -> None:
-                    results[index] = await outcome(caller, *batch)
-
-                async with trio.open_nursery() as calls:
-                    for index, batch in enumerate(batches[:4]):
-                        calls.start_soon(call, index, results, batch)
-                        await trio.lowlevel.checkpoint()
-                        await trio.testing.wait_all_tasks_blocked()
-                done = 0
-                while done < len(results) and results[done] == "owned":
-                    done += 1
-                batches = batches[done:]
-            nursery.cancel_scope.cancel()
-        return client.log
+        with pytest.MonkeyPatch.context() as patch:
+            async with serving(install(patch)) as (caller, client, _):
+                client.fails = dict.fromkeys(failures, "NOT_LEADER_FOR_PARTITION")
+                while batches:
+                    batches = batches[await owned_of(caller, batches[:4]) :]
+            return client.log
 
     log = trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
     assert set(log) == set(range(len(keys))), "nothing is lost"

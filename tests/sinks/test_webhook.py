@@ -142,7 +142,6 @@ async def test_every_attempt_has_the_same_id_and_a_signature_of_its_own(
         (says(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 40_000), "connection", "does not speak HTTP there"),
         (says(b"HTTP/1.1 100 Continue\r\n\r\n"), "connection", "closed the connection before"),
     ],
-    ids=str,
 )
 async def test_what_is_no_final_answer_promises_nothing_and_comes_again(
     step: Step, reason: str, words: str
@@ -243,7 +242,6 @@ async def test_words_that_only_look_like_a_short_value_are_told() -> None:
 @pytest.mark.parametrize(
     "step",
     [silence, drips(b"", b"H"), drips(b"HTTP/1.1 200 OK\r\n", b"x"), drips(b"HTTP/1.1 2", b"0")],
-    ids=str,
 )
 async def test_a_receiver_that_does_not_come_to_an_answer_is_cut_off_in_time(
     step: Step,
@@ -273,7 +271,6 @@ async def test_a_receiver_that_does_not_come_to_an_answer_is_cut_off_in_time(
             goes_on=True,
         ),
     ],
-    ids=str,
 )
 async def test_once_a_2xx_has_come_the_record_is_owned_whatever_follows(
     step: Step,
