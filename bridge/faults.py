@@ -21,6 +21,7 @@ POINTS: Final = (
     "log.purged",  # dead letters are forgotten, not committed
     "log.redriven",  # the same, and they stand in the log again, not committed
     "log.dropped",  # a chunk of a dropped backlog is about to be written
+    "log.renamed",  # a stream has its new name everywhere, not committed
     "list.page",  # a page of a listing was accepted
     "list.end",  # the end of a listing is about to be appended
     "sink.begin",  # a batch is rendered, nothing written to the destination

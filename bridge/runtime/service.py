@@ -5,7 +5,8 @@ serve
 |-- log        first: without the lock on the state nothing else may start
 |-- http       /livez and /readyz tell the truth from the first second on
 |-- control    the socket that commands use
-|-- sinks      one worker each; they deliver the backlog also while the API server is away
+|-- sinks      one worker each; they deliver the backlog also while the API server is away, but for a start
+|              after which a stream may have another name: first the API server tells what it is
 |-- backlog    looks at who lags, and deals with it
 `-- streams    one task each: resolve (waits for the API server and the resource), then watch
 ```
@@ -17,7 +18,7 @@ sinks open their files anew.
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -37,7 +38,7 @@ from bridge.operations.address import SOCKET
 from bridge.runtime.backlog import BacklogKeeper, policies
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
-from bridge.runtime.orphans import tell_orphans
+from bridge.runtime.orphans import adopt, may_adopt, tell_orphans
 from bridge.runtime.outlets import DRAIN_SECONDS, Outlets
 from bridge.runtime.overlap import Resolved
 from bridge.runtime.plans import plan_stream, redaction_key, watches_of
@@ -85,6 +86,7 @@ class _Service:
 
     def __init__(self, config: Config, records: SqliteLog, api: ApiServer) -> None:
         self._config = config
+        self._names = frozenset(stream.name for stream in config.streams)
         self._log = records
         self._api = api
         self._health = Health(records, [stream.name for stream in config.streams])
@@ -126,9 +128,13 @@ class _Service:
         async with trio.open_nursery() as nursery:
             if known is not None:
                 await self._log.claim(known)
+            early = known is not None and not await may_adopt(self._log, self._names)
+            if known is not None and early:
                 await self._open_sinks(known, sinks)
             uid = await self._identify()
-            if known is None:
+            key = b"" if self._config.state is None else redaction_key(self._config, self._config.state.path)
+            if not early:
+                await self._adopt(uid, key)
                 await self._open_sinks(uid, sinks)
             nursery.start_soon(self._keeper.run)
             cluster = Cluster(
@@ -140,14 +146,36 @@ class _Service:
                 self._health.notice,
                 self._desk,
             )
-            key = b"" if self._config.state is None else redaction_key(self._config, self._config.state.path)
             for stream in self._config.streams:
                 nursery.start_soon(self._stream, stream, cluster, key)
+
+    async def _adopt(self, uid: str, key: bytes) -> None:
+        """Before sinks are handed anything: what stands in the log under an old name is theirs too."""
+        if not await may_adopt(self._log, self._names):
+            return
+        catalog = await self._until_reached("cluster", lambda: discover(self._api))
+        for stream in self._config.streams:
+            with suppress(UsageError):  # one that is not served now is told, and tried again, where it starts
+                await self._take_up(plan_stream(stream, catalog, key=key, cluster_uid=uid), uid)
+
+    async def _take_up(self, plan: StreamPlan, uid: str) -> None:
+        """A stream that was renamed goes on where it was, or waits until there is room to note that down."""
+        name = plan.info.name
+        while True:
+            try:
+                if await adopt(self._log, plan, uid, self._names):
+                    await self._desk.load(sink.name for sink in self._config.sinks)
+            except Refused as error:
+                self._incidents.report(f"adopt {name}", "error", str(error), stream=name)
+            else:
+                self._incidents.end(f"adopt {name}", "there is room again", stream=name)
+                return
+            await trio.sleep(_WAITS[-1])
 
     async def _open_sinks(self, uid: str, nursery: trio.Nursery) -> None:
         """Open the sinks; what one of them has missed for good is owed to it from now on."""
         await self._desk.load(sink.name for sink in self._config.sinks)
-        await tell_orphans(self._log, {stream.name for stream in self._config.streams})
+        await tell_orphans(self._log, self._names)
         await self._outlets.open(Bridge(self._config.cluster.name, uid), nursery)
         self._keeper.resume()
 
@@ -215,6 +243,7 @@ class _Service:
         self._incidents.end(stream.name, "found", stream=stream.name)
         self._resolved.learn(stream, plan.resource)
         self._outlets.learn(plan.info)
+        await self._take_up(plan, cluster.uid)
         await run_stream(plan, cluster, self._health.stats(stream.name))
 
     async def _until_reached(self, what: str, call: Callable[[], Awaitable[_T]]) -> _T:

@@ -32,7 +32,7 @@ from bridge.runtime.snapshots import SnapshotDesk
 from bridge.store.contract import Log, WatchState
 from bridge.store.failures import LogError
 
-__all__ = ["Cluster", "Notice", "StreamPlan", "restartable", "run_stream"]
+__all__ = ["Cluster", "Notice", "StreamPlan", "fingerprints", "restartable", "run_stream"]
 
 _FATAL: Final = (InvariantError, StateError, LogError)
 _RESTART_FIRST: Final = 1.0
@@ -101,7 +101,7 @@ class StreamPlan(msgspec.Struct, frozen=True):
 async def run_stream(plan: StreamPlan, cluster: Cluster, stats: StreamStats) -> None:
     """Run all watches of one stream until cancelled; raises only what must end the process."""
     known = await cluster.log.watch_states(plan.info.name)
-    current = {scope.namespace: _fingerprint(cluster.uid, plan, scope) for scope in plan.scopes}
+    current = fingerprints(cluster.uid, plan)
     # What the inventory holds was gathered under another scope: nothing may be called deleted for that.
     moved = any(state.fingerprint not in ("", current.get(scope)) for scope, state in known.items())
     async with trio.open_nursery() as nursery:
@@ -230,6 +230,11 @@ async def _run_watch(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(observer.confirm_pending)
             await watcher.run()
+
+
+def fingerprints(cluster_uid: str, plan: StreamPlan) -> dict[str, str]:
+    """Identity of what each watch of a stream watches, whatever the stream's name is, by scope."""
+    return {scope.namespace: _fingerprint(cluster_uid, plan, scope) for scope in plan.scopes}
 
 
 def _fingerprint(cluster_uid: str, plan: StreamPlan, scope: Scope) -> str:

@@ -290,7 +290,29 @@ class Log(Letters, Snapshots, Backlogs, Protocol):
         ...
 
     async def watched_streams(self) -> Collection[str]:
-        """Names of all streams that ever had a watch: this log keeps what is known of their objects."""
+        """Names of all streams of whose objects this log knows something, in order."""
+        ...
+
+    async def adopt(
+        self, stream: str, collection: Mapping[str, str], configured: Collection[str]
+    ) -> Sequence[str]:
+        """Have a stream that is not known yet go on as the one that watched the same under another name.
+
+        Where exactly one did, all that stands under its name stands under the new one from then on, durably:
+        watches, inventory, records that are kept, dead letters and snapshots that are owed. It must not be
+        watched now, nor the new one.
+
+        Args:
+            stream: the new name; if it is known already, nothing happens.
+            collection: fingerprint of each of its scopes.
+            configured: names of streams that are none of those that may be adopted.
+
+        Returns:
+            Names of all that watched the same: one was adopted, several were not; none for a known stream.
+
+        Raises:
+            Refused: there is no room; nothing was changed.
+        """
         ...
 
     async def append(  # noqa: PLR0913 - everything that is committed together

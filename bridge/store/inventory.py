@@ -51,6 +51,7 @@ class StreamInventory:
     """Implements `bridge.changes.reconcile.Inventory` for one stream; for the writer's thread only.
 
     Attributes:
+        kept_as: the stream's name in the tables; a stream that was renamed has another one.
         writes: where writes are noted too, for the row that the current work goes into.
         delta: not committed.
         doubts: suspicions, not committed.
@@ -58,8 +59,8 @@ class StreamInventory:
         frozen: being folded, or None.
     """
 
-    def __init__(self, name: str, connection: sqlite3.Connection) -> None:
-        self._name = name
+    def __init__(self, kept_as: str, connection: sqlite3.Connection) -> None:
+        self.kept_as = kept_as
         self._connection = connection
         self.writes: Entries = {}
         self.delta = Layer()
@@ -67,7 +68,7 @@ class StreamInventory:
         self.overlay = Layer()
         self.frozen: Layer | None = None
         found = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM suspect WHERE stream = ?)", (name,)
+            "SELECT EXISTS (SELECT 1 FROM suspect WHERE stream = ?)", (kept_as,)
         ).fetchone()
         self._doubted = bool(found[0])
 
@@ -79,7 +80,7 @@ class StreamInventory:
         if self.frozen is not None and key in self.frozen.entries:
             return self.frozen.entries[key]
         row = self._connection.execute(
-            "SELECT uid, rv FROM inventory WHERE stream = ? AND key = ?", (self._name, key)
+            "SELECT uid, rv FROM inventory WHERE stream = ? AND key = ?", (self.kept_as, key)
         ).fetchone()
         return None if row is None else Known(_unpack_uid(row[0]), row[1])
 
@@ -117,7 +118,7 @@ class StreamInventory:
         """See `Inventory.suspects`."""
         rows = self._connection.execute(
             "SELECT key, listed_rv FROM suspect WHERE stream = ? ORDER BY key LIMIT ?",
-            (self._name, limit + len(self.doubts)),
+            (self.kept_as, limit + len(self.doubts)),
         ).fetchall()
         merged: Doubts = {**dict(rows), **self.doubts}
         found: list[tuple[bytes, Known, str]] = []
@@ -147,15 +148,15 @@ class StreamInventory:
         if key in self.doubts:
             return True
         query = "SELECT EXISTS (SELECT 1 FROM suspect WHERE stream = ? AND key = ?)"
-        return bool(self._connection.execute(query, (self._name, key)).fetchone()[0])
+        return bool(self._connection.execute(query, (self.kept_as, key)).fetchone()[0])
 
     def _table_page(self, after: bytes, through: bytes | None) -> list[tuple[bytes, bytes | str, str]]:
         query = "SELECT key, uid, rv FROM inventory WHERE stream = ? AND key > ?"
         if through is None:
-            rows = self._connection.execute(f"{query} ORDER BY key LIMIT {_PAGE}", (self._name, after))
+            rows = self._connection.execute(f"{query} ORDER BY key LIMIT {_PAGE}", (self.kept_as, after))
         else:
             rows = self._connection.execute(
-                f"{query} AND key <= ? ORDER BY key LIMIT {_PAGE}", (self._name, after, through)
+                f"{query} AND key <= ? ORDER BY key LIMIT {_PAGE}", (self.kept_as, after, through)
             )
         return rows.fetchall()
 
@@ -186,6 +187,7 @@ class Inventories:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._kept_as: dict[str, str] = dict(connection.execute("SELECT stream, kept_as FROM renamed"))
         self._streams: dict[str, StreamInventory] = {}
         self._prepared: dict[str, StreamInventory] = {}
 
@@ -193,8 +195,18 @@ class Inventories:
         """The inventory of a stream, known before or not."""
         found = self._streams.get(stream)
         if found is None:
-            found = self._streams[stream] = StreamInventory(stream, self._connection)
+            kept_as = self._kept_as.get(stream, stream)
+            found = self._streams[stream] = StreamInventory(kept_as, self._connection)
         return found
+
+    def exchanged(self, one: str, other: str) -> dict[str, str]:
+        """The names that the tables have for two streams, each other's."""
+        return {one: self.of(other).kept_as, other: self.of(one).kept_as}
+
+    def exchange(self, one: str, other: str) -> None:
+        """What is known of two streams is known of each other; the tables say so already."""
+        self._kept_as |= self.exchanged(one, other)
+        self._streams[one], self._streams[other] = self.of(other), self.of(one)
 
     def prepare(self, stream: str, writes: Entries) -> StreamInventory:
         """The inventory of a stream, for work whose writes are noted in `writes` too."""
@@ -205,10 +217,10 @@ class Inventories:
         return inventory
 
     def doubts(self) -> list[tuple[str, bytes, str | None]]:
-        """Suspicions to be written with the transaction being prepared: stream, key, revision or None."""
+        """To be written with the transaction being prepared: the tables' name, key, revision or None."""
         return [
-            (name, key, listed_rv)
-            for name, inventory in self._prepared.items()
+            (inventory.kept_as, key, listed_rv)
+            for inventory in self._prepared.values()
             for key, listed_rv in sorted(inventory.doubts.items())
         ]
 
@@ -223,10 +235,10 @@ class Inventories:
         return sum(len(inventory.overlay) for inventory in list(self._streams.values()))  # any thread may ask
 
     def freeze(self) -> list[tuple[str, Layer]]:
-        """Begin a fold: everything committed so far, by stream."""
+        """Begin a fold: everything committed so far, by the tables' name for the stream."""
         layers: list[tuple[str, Layer]] = []
-        for name, inventory in sorted(self._streams.items()):
-            layers.append((name, inventory.overlay))
+        for inventory in sorted(self._streams.values(), key=lambda each: each.kept_as):
+            layers.append((inventory.kept_as, inventory.overlay))
             inventory.frozen = inventory.overlay
             inventory.overlay = Layer()
         return layers

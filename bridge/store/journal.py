@@ -61,6 +61,7 @@ class Journal:
         kept: what the log holds.
         limit_bytes: what `kept.stored` may grow to, about.
         routes, encoder, decoder: how rows are read and written.
+        watches, inventories: what is durably known; whoever renames a stream changes them too.
         overlay: inventory entries in memory.
     """
 
@@ -70,12 +71,11 @@ class Journal:
         self.space = Space(database, budget)
         self._begin()
         self.encoder = RowEncoder()
-        self._inventories = Inventories(self._connection)
+        self.inventories, self.routes = Inventories(self._connection), Routes(self._connection)
         self._folded_at = int(self._meta.get("folded_at", "0"))
-        self.routes = Routes(self._connection)
         self.decoder = RowDecoder()
-        self._watches, self._debt = recover(
-            database, self.decoder, self._inventories, self.routes.by_number, self._folded_at
+        self.watches, self._debt = recover(
+            database, self.decoder, self.inventories, self.routes.by_number, self._folded_at
         )
         self._moved: dict[WatchKey, Cursor] = {}
         self.moved_since: float | None = None
@@ -107,7 +107,7 @@ class Journal:
     @property
     def overlay(self) -> int:
         """Inventory entries in memory that no fold has begun to write."""
-        return self._inventories.overlay_size()
+        return self.inventories.overlay_size()
 
     @property
     def trimmable(self) -> bool:
@@ -136,23 +136,23 @@ class Journal:
 
     def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """Durable state of a watch."""
-        return self._watches.get((stream, scope))
+        return self.watches.get((stream, scope))
 
     def watch_states(self, stream: str) -> dict[str, WatchState]:
         """Durable states of all watches of a stream, by scope."""
-        return {scope: state for (name, scope), state in self._watches.items() if name == stream}
+        return {scope: state for (name, scope), state in self.watches.items() if name == stream}
 
     def known(self, stream: str, change: Change) -> tuple[Known | None, int]:
         """What is known of a change's object, and how often its server's revisions went backwards."""
         key = object_key(change.namespace, change.name)
-        return self._inventories.of(stream).get(key), self.epoch(stream, change.namespace)
+        return self.inventories.of(stream).get(key), self.epoch(stream, change.namespace)
 
     def epoch(self, stream: str, namespace: str | None = None) -> int:
         """The highest epoch of a stream's watches, or of those that see a namespace."""
         return max(
             (
                 state.epoch
-                for (name, scope), state in self._watches.items()
+                for (name, scope), state in self.watches.items()
                 if name == stream and (namespace is None or scope in ("", namespace))
             ),
             default=0,
@@ -168,7 +168,7 @@ class Journal:
         """
         if acknowledged is not None:
             self.sinks.note({name: acknowledged})
-        existed = bool(self._watches) or self.kept.rows > 0 or self.end >= self.first
+        existed = bool(self.watches) or self.kept.rows > 0 or self.end >= self.first
         return self.sinks.attach(name, fingerprint, self._before_oldest(), self.trimmed_to, existed=existed)
 
     def rows(self, after: int, max_bytes: int) -> list[StoredRow]:
@@ -199,7 +199,7 @@ class Journal:
         """
         if self.sealed is not None:
             raise InvariantError("the log was given new work before the group before it was committed")
-        group = Group(self._inventories, self._moved, self._watches)
+        group = Group(self.inventories, self._moved, self.watches)
         with self._database.guard():
             for job in jobs:
                 group.run(job)
@@ -216,7 +216,7 @@ class Journal:
         sealed = self.sealed
         if sealed is None:
             return []
-        doubts = self._inventories.doubts()
+        doubts = self.inventories.doubts()
         if sealed.rows or sealed.table or sealed.fulfilled or doubts:
             self._reserve(sealed.end)
             self.space.allow(self.space.budget.soft)
@@ -288,13 +288,13 @@ class Journal:
         Raises as `commit`.
         """
         if self._fold is None:
-            self._fold = Fold(self._inventories, self._next - 1)
+            self._fold = Fold(self.inventories, self._next - 1)
             self._debt = 0
         self.space.allow(self.space.budget.hard)
         with self._database.transaction() as connection:
             last = self._fold.write_chunk(connection)
             if last:
-                tables.write_watches(self._connection, self._watches, self._next - 1)
+                tables.write_watches(self._connection, self.watches, self._next - 1)
                 connection.execute(
                     "INSERT OR REPLACE INTO meta (key, value) VALUES ('folded_at', ?)",
                     (str(self._fold.target),),
@@ -303,7 +303,7 @@ class Journal:
         self._fold.committed()
         if last:
             self._folded_at = self._fold.target
-            self._inventories.folded()
+            self.inventories.folded()
             self._fold = None
         return last
 
@@ -344,8 +344,8 @@ class Journal:
 
     def _group_written(self, sealed: Sealed) -> None:
         self.sealed = None
-        self._inventories.committed()
-        self._watches.update(sealed.watches)
+        self.inventories.committed()
+        self.watches.update(sealed.watches)
         self._moved = sealed.moved
         self.moved_since = (self.moved_since or time.monotonic()) if sealed.moved else None
         self._rows_written(sealed)

@@ -12,7 +12,7 @@ import trio
 
 from bridge.changes.change import Batch, Cursor, StreamInfo
 from bridge.errors import BridgeError, InvariantError
-from bridge.store import tables
+from bridge.store.adoption import adopt
 from bridge.store.asked import AskedLog
 from bridge.store.backlog import attach, finish
 from bridge.store.codec import RowDecoder
@@ -22,6 +22,7 @@ from bridge.store.directory import StateDirectory
 from bridge.store.failures import LogError
 from bridge.store.group import Append
 from bridge.store.journal import Journal
+from bridge.store.known import known_streams
 from bridge.store.letters import LetterBox
 from bridge.store.pace import Pace
 from bridge.store.positions import check_acknowledgement, check_cursor
@@ -146,7 +147,16 @@ class SqliteLog(AskedLog):
 
     async def watched_streams(self) -> Collection[str]:
         """See `Log.watched_streams`."""
-        return await self._look(lambda journal: tables.watched_streams(journal.connection))
+        return await self._look(lambda journal: list(known_streams(journal.watches)))
+
+    async def adopt(
+        self, stream: str, collection: Mapping[str, str], configured: Collection[str]
+    ) -> Sequence[str]:
+        """See `Log.adopt`."""
+        found = await self._ask(lambda journal: adopt(journal, stream, collection, configured))
+        if len(found) == 1:
+            self._tail.rename(found[0], stream)
+        return found
 
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,

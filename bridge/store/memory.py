@@ -29,6 +29,7 @@ from bridge.store.dropped import Tally, begin_records, dropped
 from bridge.store.group import EMPTY_WATCH, WatchKey, batch_size, run_work
 from bridge.store.inventory import ReadOnly
 from bridge.store.kept import Kept
+from bridge.store.known import alike, known_streams
 from bridge.store.layer import Layer
 from bridge.store.memory_letters import MemoryLetters
 from bridge.store.positions import check_acknowledgement, check_cursor, check_kept
@@ -145,7 +146,17 @@ class MemoryLog(MemoryLetters):
     async def watched_streams(self) -> Collection[str]:
         """See `Log.watched_streams`."""
         await trio.lowlevel.checkpoint()
-        return sorted({stream for stream, _ in self._watches})
+        return list(known_streams(self._watches))
+
+    async def adopt(
+        self, stream: str, collection: Mapping[str, str], configured: Collection[str]
+    ) -> Sequence[str]:
+        """See `Log.adopt`."""
+        await trio.lowlevel.checkpoint()
+        found = alike(self._watches, stream, collection, configured)
+        if len(found) == 1:
+            self._rename(found[0], stream)
+        return found
 
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,
@@ -342,6 +353,18 @@ class MemoryLog(MemoryLetters):
         )
         known = inventory.get(key) if inventory else None
         return superseded(letter.change, known, max(epochs, default=0))
+
+    def _rename(self, old: str, new: str) -> None:
+        names = {old: new, new: old}
+        self._watches = {(names.get(name, name), scope): s for (name, scope), s in self._watches.items()}
+        self._inventories = {names.get(name, name): each for name, each in self._inventories.items()}
+        moved = [msgspec.structs.replace(one, stream=new) for one in self._owed.values() if one.stream == old]
+        self._owed = {_place(one): one for one in (*moved, *self._owed.values()) if one.stream != old}
+        self._left_out = {k: {new if n == old else n for n in names} for k, names in self._left_out.items()}
+        if old in self._streams:
+            self._streams[new] = msgspec.structs.replace(self._streams.pop(old), name=new)
+        self._tail.rename(old, new)
+        self._rename_letters(old, new)
 
     def _move(self, key: WatchKey, cursor: Cursor | None, epoch: int | None, fingerprint: str | None) -> None:
         old = self._watches.get(key, EMPTY_WATCH)

@@ -102,6 +102,13 @@ class MemoryLetters(ABC):
         """See `Letters.letter_counts`."""
         return Counter(letter.sink for letter in self._letters.values())
 
+    def _rename_letters(self, old: str, new: str) -> None:
+        for letters in (self._letters, self._redriven):
+            for number, letter in letters.items():
+                if letter.stream.name == old:
+                    stream = msgspec.structs.replace(letter.stream, name=new)
+                    letters[number] = msgspec.structs.replace(letter, stream=stream)
+
     def _meant(self, sink: str | None, numbers: Collection[int] | None) -> list[DeadLetter]:
         return [
             letter

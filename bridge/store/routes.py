@@ -4,7 +4,7 @@ One number for both: a row for a single sink costs no byte more than one for all
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -57,6 +57,30 @@ class Routes:
             connection.execute(
                 "INSERT INTO stream (id, info) VALUES (?, ?)", (number, _pack(self.by_number[number]))
             )
+
+    def renamed(self, names: Mapping[str, str]) -> dict[int, Route]:
+        """The routes of streams that get other names, with these: new names by old ones."""
+        return {
+            number: route._replace(
+                stream=msgspec.structs.replace(route.stream, name=names[route.stream.name])
+            )
+            for number, route in self.by_number.items()
+            if route.stream.name in names
+        }
+
+    def rewrite(self, connection: sqlite3.Connection, routes: Mapping[int, Route]) -> None:
+        """Have rows refer to other routes by the numbers they have, in the caller's transaction."""
+        stored = sorted(self._stored & routes.keys())
+        connection.executemany("DELETE FROM stream WHERE id = ?", [(number,) for number in stored])
+        connection.executemany(
+            "INSERT INTO stream (id, info) VALUES (?, ?)",
+            [(number, _pack(routes[number])) for number in stored],
+        )
+
+    def rewritten(self, routes: Mapping[int, Route]) -> None:
+        """The transaction of `rewrite` is committed."""
+        self.by_number.update(routes)
+        self._numbers = {route: number for number, route in self.by_number.items()}
 
     def written(self, numbers: Collection[int]) -> None:
         """The transaction of `write` is committed."""

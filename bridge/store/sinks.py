@@ -130,6 +130,22 @@ class SinkCursors:
                 self._sinks[name].fresh, self._sinks[name].left_out = fresh, left_out
             raise
 
+    @contextmanager
+    def renaming(self, old: str, new: str) -> Iterator[None]:
+        """What sinks say of a stream they say of its new name, which is written within, unless that fails."""
+        before = {name: (cursor.left_out, cursor.dropping) for name, cursor in self._sinks.items()}
+        for name, (left_out, dropping) in before.items():
+            self._leave_out(name, {new if each == old else each for each in (left_out or "").split()})
+            if dropping is not None:
+                self._sinks[name].dropping = _renamed(dropping, old, new)
+                self.touch(name)
+        try:
+            yield
+        except BaseException:
+            for name, (left_out, dropping) in before.items():
+                self._sinks[name].left_out, self._sinks[name].dropping = left_out, dropping
+            raise
+
     def detach_all_but(self, names: Collection[str], acknowledged: Mapping[str, int]) -> None:
         """Every other sink leaves the low-water mark; its cursor stays where it is `acknowledged`."""
         self.note(acknowledged)
@@ -183,3 +199,10 @@ class SinkCursors:
         self._dirty.add(name)
         if self.dirty_since is None:
             self.dirty_since = time.monotonic()
+
+
+def _renamed(dropping: str, old: str, new: str) -> str:
+    left = msgspec.json.decode(dropping)
+    if left["streams"] is not None:
+        left["streams"] = sorted(new if each == old else each for each in left["streams"])
+    return msgspec.json.encode(left).decode()

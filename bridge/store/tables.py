@@ -1,7 +1,7 @@
 """The statements on the log's tables; each runs in whatever transaction the caller has open."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,7 @@ __all__ = [
     "IdsRow",
     "count_kept",
     "forget_requests",
+    "forget_watches",
     "insert_requests",
     "insert_rows",
     "newest_record",
@@ -22,8 +23,9 @@ __all__ = [
     "read_requests",
     "read_rows",
     "read_watches",
-    "watched_streams",
+    "rename_requests",
     "write_doubts",
+    "write_kept_as",
     "write_watches",
 ]
 
@@ -127,13 +129,20 @@ def read_watches(
     return watches, positions
 
 
-def watched_streams(connection: sqlite3.Connection) -> list[str]:
-    """Names of all streams that have a watch here."""
-    return [name for (name,) in connection.execute("SELECT DISTINCT stream FROM watch ORDER BY stream")]
+def forget_watches(connection: sqlite3.Connection, streams: Collection[str]) -> None:
+    """Rows of the log know their cursors still, unless what is written instead is from behind those."""
+    connection.executemany("DELETE FROM watch WHERE stream = ?", [(name,) for name in streams])
+
+
+def write_kept_as(connection: sqlite3.Connection, names: Mapping[str, str]) -> None:
+    """Under which name the inventory keeps what is known, by stream."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO renamed (stream, kept_as) VALUES (?, ?)", sorted(names.items())
+    )
 
 
 def write_doubts(connection: sqlite3.Connection, doubts: Sequence[tuple[str, bytes, str | None]]) -> None:
-    """Suspicions by stream and key: the revision of the listing, or None for one that is cleared."""
+    """Suspicions by the inventory's name and key: the revision of the listing, or None for a cleared one."""
     for stream, key, listed_rv in doubts:
         if listed_rv is None:
             connection.execute("DELETE FROM suspect WHERE stream = ? AND key = ?", (stream, key))
@@ -158,6 +167,12 @@ def forget_requests(connection: sqlite3.Connection, requests: Sequence[SnapshotR
         "DELETE FROM snapshot WHERE sink = ? AND stream = ? AND scope = ? AND id = ?",
         [(request.sink, request.stream, request.scope, request.id) for request in requests],
     )
+
+
+def rename_requests(connection: sqlite3.Connection, old: str, new: str) -> None:
+    """Snapshots of a stream are owed under its new name; one that is owed there already is not replaced."""
+    connection.execute("UPDATE OR IGNORE snapshot SET stream = ? WHERE stream = ?", (new, old))
+    connection.execute("DELETE FROM snapshot WHERE stream = ?", (old,))
 
 
 def read_requests(connection: sqlite3.Connection) -> list[SnapshotRequest]:

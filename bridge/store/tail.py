@@ -4,6 +4,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from bridge.changes.change import Batch
 from bridge.store.codec import RowDecoder
 from bridge.store.group import batch_size
@@ -78,6 +80,13 @@ class Tail:
         self.size -= freed
         self._drop(drop)
         return freed
+
+    def rename(self, old: str, new: str) -> None:
+        """Records of a stream are of another name from now on."""
+        for index, batch in enumerate(self._batches):
+            if batch.stream.name == old:
+                stream = msgspec.structs.replace(batch.stream, name=new)
+                self._batches[index] = msgspec.structs.replace(batch, stream=stream)
 
     def clear(self) -> None:
         """Hold nothing: what follows was not seen here, and is read from the file."""

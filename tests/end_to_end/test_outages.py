@@ -159,10 +159,17 @@ def test_a_server_killed_in_the_middle_of_events_costs_none_of_them(
     assert service.stop() == 0
 
 
+@pytest.mark.parametrize("renamed", [False, True], ids=["same", "renamed"])
 def test_deletions_that_the_server_has_forgotten_are_told_and_none_is_invented(
-    cluster: Cluster, namespace: str, start_service: StartService
+    cluster: Cluster,
+    namespace: str,
+    start_service: StartService,
+    renamed: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """[N6] [N16] Promise 2: deleted, changed, recreated while we were down, the history compacted away."""
+    """[N6] [N16] Promise 2: deleted, changed, recreated while we were down, the history compacted away.
+
+    It holds as well where the stream has got another name meanwhile.
+    """
     service = start_service(cluster, configmaps(namespace))
     write(cluster, namespace, "gone-1", "gone-2", "recreated", "changed", "same")
     service.start().wait_listed()
@@ -173,6 +180,8 @@ def test_deletions_that_the_server_has_forgotten_are_told_and_none_is_invented(
     change(cluster, namespace, "changed")
     cluster.etcd.compact()
     cluster.apiserver.restart()
+    if renamed:
+        service.document["streams"][0]["name"] = "renamed"
     service.start()
     service.wait(lambda: bool(service.resyncs("expired")), "the listing that replaces the history")
     service.wait_types("new", "ADDED")

@@ -165,6 +165,22 @@ BUGS = (
         ("tests/store/test_fresh.py",),
     ),
     Bug(
+        "renamed-without-its-inventory",
+        "after a rename and a restart nothing is known: what was deleted meanwhile is never told",
+        "bridge/store/adoption.py",
+        "        tables.write_kept_as(connection, kept_as)\n",
+        "",
+        ("tests/store/test_adoption.py",),
+    ),
+    Bug(
+        "renamed-with-another-ones-rows",
+        "what a forgotten stream left in the log under a name is laid over the inventory of who has it now",
+        "bridge/store/adoption.py",
+        "    names = {old: new, new: old}\n",
+        "    names = {old: new}\n",
+        ("tests/store/test_adoption.py",),
+    ),
+    Bug(
         "redriven-and-still-a-letter",
         "a kill within a redrive, or the next redrive, sends the record again",
         "bridge/store/letters.py",

@@ -332,7 +332,7 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def inventory_equals_the_model(self) -> None:
         for stream in STREAMS:
-            inventory = self.journal._inventories.of(stream.name)
+            inventory = self.journal.inventories.of(stream.name)
             expected = self.durable.inventory[stream.name]
             assert list(inventory.scan(b"", None)) == sorted(expected.items())
             assert list(inventory.scan(b"a/", b"a/~")) == sorted(

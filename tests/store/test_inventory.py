@@ -96,5 +96,5 @@ def test_a_uid_of_any_form_comes_back_as_it_was(journal: Journal, uid: str) -> N
     journal.commit()
     while not journal.fold_step():
         pass
-    assert journal._inventories.of("pods").get(b"shop/a") == Known(uid, "1")
+    assert journal.inventories.of("pods").get(b"shop/a") == Known(uid, "1")
     assert isinstance(pack_uid(uid), bytes) == (uid == "0b7c2f4e-1111-4222-8333-444455556666")

@@ -70,7 +70,7 @@ def test_a_fold_that_is_cut_off_after_any_chunk_forgets_nothing(
         copy = tmp_path / f"copy{chunk}"
         shutil.copytree(tmp_path / "life", copy)
         survivor, reopened = opened(copy)
-        assert dict(reopened._inventories.of("pods").scan(b"", None)) == expected, f"after chunk {chunk}"
+        assert dict(reopened.inventories.of("pods").scan(b"", None)) == expected, f"after chunk {chunk}"
         state = reopened.watch_state("pods", "")
         assert state is not None
         assert state.cursor == Cursor("10", "10")
