@@ -1,16 +1,29 @@
 """State that no stream of the configuration names: one that was renamed takes it up, the rest is told."""
 
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
+import trio
+
+from bridge.changes.change import StreamInfo
+from bridge.errors import Refused
 from bridge.logs import log
+from bridge.runtime.forget import forget
 from bridge.runtime.stream import StreamPlan, fingerprints
 from bridge.store.contract import Log
+from bridge.store.log import SqliteLog
 
-__all__ = ["adopt", "may_adopt", "tell_orphans"]
+__all__ = ["KEPT_SECONDS", "adopt", "forget_orphans", "may_adopt", "tell_orphans"]
+
+KEPT_SECONDS: Final = 7 * 24 * 3600
+"""How long state is kept of a stream that is not configured."""
+_LOOK_SECONDS: Final = 3600.0
 
 _EVENT: Final = (
-    "the state knows a stream that the configuration does not name, and no new stream watches just the same: "
+    "the state knows a stream that the configuration does not name, and no new stream watches just the same; "
+    "what is known is kept for seven days from when it was first missing: "
     "if it was renamed, what was deleted since it ran last is never told; give it its old name back, with "
     "namespaces and selectors as they were, and see `streams` in docs/configuration.md"
 )
@@ -56,3 +69,22 @@ async def tell_orphans(records: Log, configured: Collection[str]) -> None:
     for stream in await records.watched_streams():
         if stream not in configured:
             log("warning", _EVENT, stream=stream)
+
+
+async def forget_orphans(records: SqliteLog, configured: Collection[str]) -> None:
+    """Forget what is known of streams that have not been configured for seven days; runs until cancelled."""
+    while True:
+        with suppress(Refused):  # no room to note since when: an hour later there may be
+            now = time.time()
+            for orphan in await records.orphans(configured, now):
+                if now - orphan.since >= KEPT_SECONDS:
+                    await _forget(orphan.stream, records)
+        await trio.sleep(_LOOK_SECONDS)
+
+
+async def _forget(stream: StreamInfo, records: Log) -> None:
+    for scope, state in (await records.watch_states(stream.name)).items():
+        if state.fingerprint:
+            await forget(stream, scope, records)
+    await records.flush()
+    log("info", "forgot a stream that has not been configured for seven days", stream=stream.name)

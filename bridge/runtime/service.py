@@ -8,6 +8,7 @@ serve
 |-- sinks      one worker each; they deliver the backlog also while the API server is away, but for a start
 |              after which a stream may have another name: first the API server tells what it is
 |-- backlog    looks at who lags, and deals with it
+|-- orphans    forgets what is known of streams that are not configured any more, after a week
 `-- streams    one task each: resolve (waits for the API server and the resource), then watch
 ```
 
@@ -38,7 +39,7 @@ from bridge.operations.address import SOCKET
 from bridge.runtime.backlog import BacklogKeeper, policies
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
-from bridge.runtime.orphans import adopt, may_adopt, tell_orphans
+from bridge.runtime.orphans import adopt, forget_orphans, may_adopt, tell_orphans
 from bridge.runtime.outlets import DRAIN_SECONDS, Outlets
 from bridge.runtime.overlap import Resolved
 from bridge.runtime.plans import plan_stream, redaction_key, watches_of
@@ -137,6 +138,7 @@ class _Service:
                 await self._adopt(uid, key)
                 await self._open_sinks(uid, sinks)
             nursery.start_soon(self._keeper.run)
+            nursery.start_soon(forget_orphans, self._log, self._names)
             cluster = Cluster(
                 self._api,
                 uid,

@@ -5,17 +5,16 @@ it never touches a sibling. Broken invariants and a log that cannot commit end t
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
-from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
 import trio
 
-from bridge.changes.change import Cause, Change, Event, StreamInfo
-from bridge.changes.reconcile import Inventory, Reconciler
+from bridge.changes.change import Cause, Event, StreamInfo
+from bridge.changes.reconcile import Reconciler
 from bridge.errors import InvariantError, StateError
 from bridge.kubernetes.apiserver import ApiServer
 from bridge.kubernetes.catalog import Resource
@@ -27,6 +26,7 @@ from bridge.kubernetes.watcher import Watcher
 from bridge.logs import Incidents, log
 from bridge.operations.stats import StreamStats
 from bridge.runtime.confirm import Confirmer
+from bridge.runtime.forget import forget
 from bridge.runtime.intake import WatchObserver
 from bridge.runtime.snapshots import SnapshotDesk
 from bridge.store.contract import Log, WatchState
@@ -37,8 +37,6 @@ __all__ = ["Cluster", "Notice", "StreamPlan", "fingerprints", "restartable", "ru
 _FATAL: Final = (InvariantError, StateError, LogError)
 _RESTART_FIRST: Final = 1.0
 _RESTART_MAX: Final = 60.0
-_FORGOTTEN_AT_ONCE: Final = 1024
-"""Inventory entries that one piece of work removes, while what live watches append waits behind it."""
 _HEALTHY_SECONDS: Final = 120.0
 """A watch that ran this long starts again with the first delay."""
 
@@ -106,7 +104,7 @@ async def run_stream(plan: StreamPlan, cluster: Cluster, stats: StreamStats) -> 
     moved = any(state.fingerprint not in ("", current.get(scope)) for scope, state in known.items())
     async with trio.open_nursery() as nursery:
         for left in _left(known, current):
-            nursery.start_soon(_forget, plan, left, cluster.log)
+            nursery.start_soon(forget, plan.info, left, cluster.log)
         for scope in plan.scopes:
             nursery.start_soon(partial(_keep_running, plan, scope, cluster, stats, moved=moved))
 
@@ -116,30 +114,6 @@ def _left(known: Mapping[str, WatchState], current: Collection[str]) -> list[str
     if "" in current:
         return []
     return [scope for scope, state in known.items() if scope and scope not in current and state.fingerprint]
-
-
-async def _forget(plan: StreamPlan, namespace: str, log: Log) -> None:
-    """Drop what is known of a namespace, without a record: its objects are not deleted, only not asked for.
-
-    The fingerprint goes last: a crash on the way leaves something to forget at the next start, and after it
-    the namespace is as new.
-    """
-    prefix = f"{namespace}/".encode()
-    some: list[bytes] = []
-
-    def forget(inventory: Inventory) -> Sequence[Change]:
-        entries = inventory.scan(prefix, prefix + b"\xff")  # which no UTF-8 contains
-        some[:] = [key for key, _ in islice(entries, _FORGOTTEN_AT_ONCE)]
-        for key in some:
-            inventory.remove(key)
-        return ()
-
-    while True:
-        await log.append(plan.info, namespace, forget, size=_FORGOTTEN_AT_ONCE << 6)
-        await log.flush()
-        if not some:
-            break
-    await log.append(plan.info, namespace, lambda _: (), size=64, fingerprint="")
 
 
 async def _keep_running(

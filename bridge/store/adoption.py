@@ -8,14 +8,29 @@ is; the table `renamed` says under which name. So the transaction is a small one
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
+import msgspec
+
+from bridge.changes.change import StreamInfo
 from bridge.faults import crash_point
 from bridge.store import tables
 from bridge.store.amend import insist
 from bridge.store.group import Addition
 from bridge.store.journal import Journal
-from bridge.store.known import alike
+from bridge.store.known import alike, known_streams
 
-__all__ = ["adopt"]
+__all__ = ["Orphan", "adopt", "orphans"]
+
+
+class Orphan(msgspec.Struct, frozen=True):
+    """A stream that is known and not configured.
+
+    Attributes:
+        stream: as it was described last; its name alone where it never had a record.
+        since: when it was first missing, seconds since the Unix epoch.
+    """
+
+    stream: StreamInfo
+    since: int
 
 
 def adopt(
@@ -26,6 +41,22 @@ def adopt(
     if len(found) == 1:
         _exchange(journal, found[0], stream)
     return found
+
+
+def orphans(journal: Journal, configured: Collection[str], now: int) -> Sequence[Orphan]:
+    """See `SqliteLog.orphans`. Raises as `insist`."""
+    left = [name for name in known_streams(journal.watches) if name not in configured]
+    since = tables.read_orphans(journal.connection)
+    if since.keys() != {*left}:
+
+        def write(connection: sqlite3.Connection) -> Sequence[Addition]:
+            tables.note_orphans(connection, left, now)
+            return ()
+
+        insist(journal, write)
+    described = {stream.name: stream for stream in journal.routes.latest()}
+    streams = [described.get(name, StreamInfo(name, "", "", "", "")) for name in left]
+    return [Orphan(stream, since.get(stream.name, now)) for stream in streams]
 
 
 def _exchange(journal: Journal, old: str, new: str) -> None:
@@ -41,6 +72,7 @@ def _exchange(journal: Journal, old: str, new: str) -> None:
         tables.write_watches(connection, watches, journal.next - 1)
         tables.write_kept_as(connection, kept_as)
         tables.rename_requests(connection, old, new)
+        tables.forget_orphans(connection, names)
         journal.routes.rewrite(connection, routes)
         crash_point("log.renamed")
         return ()

@@ -12,7 +12,7 @@ import trio
 
 from bridge.changes.change import Batch, Cursor, StreamInfo
 from bridge.errors import BridgeError, InvariantError
-from bridge.store.adoption import adopt
+from bridge.store.adoption import Orphan, adopt, orphans
 from bridge.store.asked import AskedLog
 from bridge.store.backlog import attach, finish
 from bridge.store.codec import RowDecoder
@@ -260,6 +260,18 @@ class SqliteLog(AskedLog):
             StateError: it belongs to another one.
         """
         await self._ask(lambda journal: journal.claim(cluster))
+
+    async def orphans(self, configured: Collection[str], now: float) -> Sequence[Orphan]:
+        """Streams that are known and not configured; since when is noted, durably, the first time.
+
+        Args:
+            configured: names of all streams that are configured.
+            now: seconds since the Unix epoch.
+
+        Raises:
+            Refused: there is no room to note it.
+        """
+        return await self._ask(lambda journal: orphans(journal, configured, int(now)))
 
     @property
     def full(self) -> str:

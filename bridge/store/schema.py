@@ -63,8 +63,12 @@ CREATE INDEX dead_letter_of ON dead_letter (sink, position, stored)
 _SELECTION: Final = "ALTER TABLE sink ADD COLUMN left_out TEXT"
 """What was left out before is not known: nothing is missed by a sink of an older file."""
 
-_RENAMING: Final = "CREATE TABLE renamed (stream TEXT PRIMARY KEY, kept_as TEXT NOT NULL) WITHOUT ROWID"
-"""Under which name `inventory` and `suspect` keep what is known of a stream; without a row, under its own."""
+_RENAMING: Final = """
+CREATE TABLE renamed (stream TEXT PRIMARY KEY, kept_as TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE orphan (stream TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID
+"""
+"""`renamed`: under which name `inventory` and `suspect` keep what is known of a stream; without a row, under
+its own. `orphan`: when a stream was first missing in the configuration, seconds since the Unix epoch."""
 
 MIGRATIONS: Final[Sequence[str]] = (_DELIVERY, _SELECTION, _RENAMING)
 """Statements (split at `;`) that take a file from version i+1 to i+2; a new file runs them all."""

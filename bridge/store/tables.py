@@ -13,13 +13,16 @@ from bridge.store.group import WatchKey
 __all__ = [
     "IdsRow",
     "count_kept",
+    "forget_orphans",
     "forget_requests",
     "forget_watches",
     "insert_requests",
     "insert_rows",
     "newest_record",
+    "note_orphans",
     "oldest_record",
     "read_ids",
+    "read_orphans",
     "read_requests",
     "read_rows",
     "read_watches",
@@ -132,6 +135,25 @@ def read_watches(
 def forget_watches(connection: sqlite3.Connection, streams: Collection[str]) -> None:
     """Rows of the log know their cursors still, unless what is written instead is from behind those."""
     connection.executemany("DELETE FROM watch WHERE stream = ?", [(name,) for name in streams])
+
+
+def note_orphans(connection: sqlite3.Connection, streams: Collection[str], now: int) -> None:
+    """These streams, and no others, are known and not configured: since now, if it was not noted before."""
+    noted = {name for (name,) in connection.execute("SELECT stream FROM orphan")}
+    forget_orphans(connection, noted - {*streams})
+    connection.executemany(
+        "INSERT OR IGNORE INTO orphan (stream, since) VALUES (?, ?)", [(name, now) for name in streams]
+    )
+
+
+def forget_orphans(connection: sqlite3.Connection, streams: Collection[str]) -> None:
+    """These streams are missing no more."""
+    connection.executemany("DELETE FROM orphan WHERE stream = ?", [(name,) for name in streams])
+
+
+def read_orphans(connection: sqlite3.Connection) -> dict[str, int]:
+    """When streams that are not configured were first missing."""
+    return dict(connection.execute("SELECT stream, since FROM orphan ORDER BY stream").fetchall())
 
 
 def write_kept_as(connection: sqlite3.Connection, names: Mapping[str, str]) -> None:

@@ -181,6 +181,14 @@ BUGS = (
         ("tests/store/test_adoption.py",),
     ),
     Bug(
+        "removed-stream-forgotten-at-once",
+        "a stream that is left out of one start by mistake has lost what it knew, and its deletions",
+        "bridge/runtime/orphans.py",
+        "if now - orphan.since >= KEPT_SECONDS:",
+        "if now >= orphan.since:",
+        ("tests/runtime/test_orphans.py",),
+    ),
+    Bug(
         "redriven-and-still-a-letter",
         "a kill within a redrive, or the next redrive, sends the record again",
         "bridge/store/letters.py",

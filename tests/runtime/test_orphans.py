@@ -1,20 +1,25 @@
 """What is known under a name that no stream has any more is taken up by one that was renamed, or told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
-from bridge.changes.change import Cursor, StreamInfo
+from bridge.changes.change import Change, Cursor, StreamInfo
+from bridge.changes.reconcile import Inventory
 from bridge.kubernetes.catalog import Resource
 from bridge.kubernetes.requests import Scope
-from bridge.runtime.orphans import adopt, may_adopt, tell_orphans
+from bridge.runtime import forget as forgetting
+from bridge.runtime.orphans import KEPT_SECONDS, adopt, forget_orphans, may_adopt, tell_orphans
 from bridge.runtime.stream import StreamPlan, fingerprints
-from bridge.store.contract import Log
+from bridge.store.contract import Log, WatchState
 from bridge.store.log import SqliteLog
 from bridge.store.memory import MemoryLog
+from tests.store.reading import read_all
 from tests.store.samples import PODS, SECRETS, change, emit
 
 OLD = msgspec.structs.replace(PODS, name="old-name")
@@ -40,10 +45,10 @@ def planned(info: StreamInfo, *namespaces: str, labels: str = "") -> StreamPlan:
     return StreamPlan(info, resource, scopes, report_initial=True, redact=None)
 
 
-async def watched(log: Log, plans: Iterable[StreamPlan]) -> None:
+async def watched(log: Log, plans: Iterable[StreamPlan], name: str = "x") -> None:
     for plan in plans:
         for scope, mark in fingerprints("uid", plan).items():
-            work = emit(change("x", 1, namespace=scope))
+            work = emit(change(name, 1, namespace=scope or "a"))
             await log.append(plan.info, scope, work, size=1, cursor=Cursor("1", "1"), fingerprint=mark)
     await log.flush()
 
@@ -100,3 +105,53 @@ async def test_sinks_wait_for_the_api_server_only_where_a_stream_may_have_been_r
     assert not await may_adopt(log, configured)
     await watched(log, [planned(PODS, "a")])
     assert await may_adopt(log, configured) is expected
+
+
+async def test_a_stream_that_was_removed_is_forgotten_after_seven_days_and_then_as_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
+) -> None:
+    """Of all its namespaces, in several pieces, for good; another stream and its records are not touched."""
+    monkeypatch.setattr(forgetting, "_AT_ONCE", 2)
+    now = 1_000_000.0
+    monkeypatch.setattr("bridge.runtime.orphans.time.time", lambda: now)
+
+    async def look(log: SqliteLog) -> list[str]:
+        """One look of the task; it never ends by itself."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(forget_orphans, log, ["pods"])
+            await wait_all_tasks_blocked()
+            while (await log.orphans(["pods"], now)) and now - 1_000_000 >= KEPT_SECONDS:
+                await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        return list(await log.watched_streams())
+
+    async with SqliteLog.open(tmp_path) as log:
+        start = (await log.open_sink("out", "f")).position
+        for plan in (planned(OLD, "a", "b"), planned(SECRETS, ""), planned(PODS, "")):
+            for name in ("x", "y", "z", "v", "w"):
+                await watched(log, [plan], name)
+        assert await look(log) == ["old-name", "pods", "secrets"]
+        now += KEPT_SECONDS - 1
+        assert await look(log) == ["old-name", "pods", "secrets"]
+    async with SqliteLog.open(tmp_path) as log:
+        now += 1
+        assert await look(log) == ["pods"]
+    assert [stream for stream, _ in said] == ["old-name", "secrets"]
+    async with SqliteLog.open(tmp_path) as log:
+        assert await log.watched_streams() == ["pods"]
+        assert set((await log.watch_states("old-name")).values()) == {WatchState(None, 0, "")}
+        assert [await entries(log, stream) for stream in (OLD, SECRETS, PODS)] == [0, 0, 5]
+        kept = sum(len(batch.changes) for batch in await read_all(log, start))
+        assert kept == 20, "what sinks do not have yet is theirs"
+
+
+async def entries(log: Log, stream: StreamInfo) -> int:
+    found: list[bytes] = []
+
+    def look(inventory: Inventory) -> Sequence[Change]:
+        found[:] = [key for key, _ in inventory.scan(b"", None)]
+        return ()
+
+    await log.append(stream, "", look, size=1, audience="nobody")
+    await log.flush()
+    return len(found)

@@ -15,6 +15,7 @@ import pytest
 from bridge.changes.change import Change, Cursor, StreamInfo
 from bridge.changes.reconcile import Inventory
 from bridge.store import fold
+from bridge.store.adoption import Orphan
 from bridge.store.contract import Log, Refused, WatchState
 from bridge.store.failures import Full
 from bridge.store.journal import Journal
@@ -276,6 +277,24 @@ async def test_without_room_nothing_is_renamed_and_the_next_try_may_succeed(
         assert (await log.open_sink("out", "f", ["pods"])).missed == ("pods",)
         assert await log.adopt("renamed", {"": "f"}, ["renamed"]) == ["pods"]
         assert (await log.open_sink("out", "f", ["renamed"])).missed == ("renamed",)
+
+
+async def test_since_when_a_stream_is_missing_is_noted_until_it_is_back_under_a_name(
+    tmp_path: Path,
+) -> None:
+    async with SqliteLog.open(tmp_path) as log:
+        await tell(log, PODS, change("a", 1))
+        await tell(log, SECRETS, change("s", 2))
+        assert await log.orphans(["pods", "secrets"], 10) == []
+        assert await log.orphans(["secrets"], 20) == [Orphan(PODS, 20)]
+    async with SqliteLog.open(tmp_path) as log:
+        assert await log.orphans([], 30) == [Orphan(PODS, 20), Orphan(SECRETS, 30)]
+        assert await log.orphans(["pods"], 40) == [Orphan(SECRETS, 30)]
+        assert await log.orphans([], 50) == [Orphan(PODS, 50), Orphan(SECRETS, 30)]
+        await log.adopt("renamed", {"": "f"}, ["renamed", "secrets"])
+    async with SqliteLog.open(tmp_path) as log:
+        await log.adopt("pods", {"": "f"}, ["pods", "secrets"])
+        assert await log.orphans([], 60) == [Orphan(PODS, 60), Orphan(SECRETS, 30)]
 
 
 _VICTIM = """
