@@ -259,7 +259,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from bridge.config import load  # noqa: PLC0415
 
-    config = load(arguments.config)
+    # Online each sink tells by itself what it sees of its destination.
+    config = load(arguments.config, check_destinations=arguments.offline)
     if arguments.offline:
         print(f"{arguments.config}: ok ({len(config.streams)} streams, {len(config.sinks)} sinks)")
         return 0

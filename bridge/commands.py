@@ -147,7 +147,9 @@ def _state(arguments: argparse.Namespace) -> Path:
         return chosen
     from bridge.config import load  # noqa: PLC0415
 
-    config = load(arguments.config)
+    config = load(
+        arguments.config, check_files=False
+    )  # what only the bridge itself reads may be out of reach
     if config.state is None:
         raise UsageError(f"{arguments.config} has no `state: {{path: ...}}`: a bridge cannot run with it")
     return config.state.path

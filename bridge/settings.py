@@ -15,12 +15,25 @@ class Bucket:
 ```
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from typing import Annotated, Any, Protocol, Self, runtime_checkable
 
-__all__ = ["FromText", "Items", "Range", "Seconds", "Size", "Text", "Unit", "about"]
+__all__ = [
+    "FromText",
+    "Items",
+    "Looks",
+    "Range",
+    "Rule",
+    "RuleBroken",
+    "Seconds",
+    "Size",
+    "Text",
+    "Unit",
+    "about",
+    "enforce",
+]
 
 
 class Unit(Enum):
@@ -100,6 +113,52 @@ class FromText(Protocol):
             ValueError: what is wrong and what to write; shown to the user.
         """
         ...
+
+
+class Looks(Enum):
+    """Where a rule looks; it is asked only when that is looked at."""
+
+    NOWHERE = auto()
+    """At its values alone, so it holds everywhere and always."""
+    FILES = auto()
+    """At files and variables that the configuration names, which must be there when the bridge starts."""
+    DESTINATION = auto()
+    """At where records go, which may be away for a while: `check` tells it, `run` waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold of some fields of a dataclass.
+
+    It has them in `RULES: ClassVar[tuple[Rule, ...]]`. Each is asked by itself, so that no mistake hides
+    another.
+
+    Attributes:
+        fields: their names. A rule is not asked while one of them cannot be read; what it tells stands at
+            the first.
+        problems: called with their values; one sentence for each thing that is wrong. Raises nothing.
+        looks: where it looks.
+    """
+
+    fields: tuple[str, ...]
+    problems: Callable[..., Iterable[str]]
+    looks: Looks = Looks.NOWHERE
+
+
+class RuleBroken(ValueError):
+    """Raised by `enforce`."""
+
+
+def enforce(options: Any) -> None:
+    """Hold an object against those of its rules that look nowhere; for `__post_init__`.
+
+    Raises:
+        RuleBroken: the first thing that is wrong, in one sentence.
+    """
+    for rule in options.RULES:
+        if rule.looks is Looks.NOWHERE:
+            for problem in rule.problems(*(getattr(options, name) for name in rule.fields)):
+                raise RuleBroken(f"{rule.fields[0]}: {problem}")
 
 
 def about(

@@ -7,14 +7,14 @@ together. It is opened anew when it was moved or removed. Of a pipe we only know
 the bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import trio
 
 from bridge.delivery.sink import Context, Unavailable
-from bridge.settings import about
+from bridge.settings import Looks, Rule, about, enforce
 from sinks.appendfile import is_regular, problem
 from sinks.fileoutput import FileOutput
 from sinks.lines import STDOUT, Lines, Output, Runtime, StreamOutput
@@ -24,6 +24,24 @@ __all__ = ["JsonLines"]
 
 _LINE_ENDS: Final = 64
 """A batch is counted without its line ends; records of more than 64 bytes have less than a 64th of those."""
+
+
+def _nothing_to_rotate(rotate: Rotate | None, path: str) -> Iterator[str]:
+    if rotate is not None and (path == STDOUT or not is_regular(path)):
+        yield (
+            f"`{path}` is no file, so there is nothing to rotate; write the path of a file "
+            "or leave rotate out"
+        )
+
+
+def _place_problems(path: str, rotate: Rotate | None) -> Iterator[str]:
+    if path == STDOUT:
+        return
+    found = problem(path)
+    if found is None and rotate is not None:
+        found = rotation_problem(path)
+    if found is not None:
+        yield found
 
 
 @dataclass(frozen=True)
@@ -52,12 +70,13 @@ class JsonLines(Lines):
     )
     _runtime: Runtime = field(init=False, repr=False, compare=False, default_factory=Runtime)
 
+    RULES: ClassVar = (
+        Rule(("rotate", "path"), _nothing_to_rotate),
+        Rule(("path", "rotate"), _place_problems, Looks.DESTINATION),
+    )
+
     def __post_init__(self) -> None:
-        if self.rotate is not None and (self.path == STDOUT or not is_regular(self.path)):
-            raise ValueError(
-                f"`{self.path}` is no file, so there is nothing to rotate; write the path of a file "
-                "or leave rotate out"
-            )
+        enforce(self)
 
     @property
     def destination(self) -> str:
@@ -86,9 +105,4 @@ class JsonLines(Lines):
 
     async def problems(self, context: Context) -> Sequence[str]:  # noqa: ARG002 - as above
         """Why this cannot be opened as things are; nothing is created that stays, nothing is cut."""
-        if self.path == STDOUT:
-            return ()
-        found = await trio.to_thread.run_sync(problem, self.path)
-        if found is None and self.rotate is not None:
-            found = await trio.to_thread.run_sync(rotation_problem, self.path)
-        return () if found is None else (found,)
+        return await trio.to_thread.run_sync(lambda: tuple(_place_problems(self.path, self.rotate)))

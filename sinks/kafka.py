@@ -5,11 +5,12 @@ a replay after a crash repeats a suffix; with `transactional` the place in the l
 transaction as the records (`kafka_transactions`), so a committed reader sees each of them once.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import trio
 
@@ -17,15 +18,20 @@ from bridge.delivery.sink import Context, Delivery, Overlap, Resume
 from bridge.errors import InvariantError
 from bridge.logs import Incidents, log
 from bridge.secret import Secret
-from bridge.settings import about
+from bridge.settings import Looks, Rule, about, enforce
 from sinks.kafka_messages import OnDelete, OnTooLarge
-from sinks.kafka_options import CreateTopics, Sasl, Tls, check_properties, check_sasl
-from sinks.kafka_topics import template_problem
+from sinks.kafka_options import CreateTopics, Sasl, Tls, properties_problems
+from sinks.kafka_refusals import client_problems, property_refusals
+from sinks.kafka_topics import template_problems
 
 if TYPE_CHECKING:
     from sinks.kafka_session import Session
 
 __all__ = ["Kafka"]
+
+_PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_SERVER: Final = re.compile(rf"([^\s:,/\[\]]+|\[[0-9A-Fa-f:.%]+\])(:({_PORT}))?")
+"""librdkafka takes 9092 where there is no port, and of one that is too large the remainder by 65,536."""
 
 
 class _Runtime:
@@ -36,6 +42,21 @@ class _Runtime:
 
     def __init__(self) -> None:
         self.incidents = Incidents(log)
+
+
+def _servers_problems(servers: str) -> Iterator[str]:
+    given = list(filter(None, (server.strip() for server in servers.split(","))))
+    if not given:
+        yield "is empty; write the brokers, as `broker:9092`"
+    elif "://" in servers:
+        yield "has a URL; write `host:port`, and `tls` for TLS"
+    elif not all(map(_SERVER.fullmatch, given)):
+        yield "is not a list of brokers; write `host:port`, with commas between, as `one:9092,other:9092`"
+
+
+def _control_problems(control: str | None, topic: str) -> Iterator[str]:
+    if "{namespace}" in (control or "") or ("{namespace}" in topic and not control):
+        yield "RESYNC and POISON tell about all namespaces: write a `controlTopic` without {namespace}"
 
 
 @dataclass(frozen=True)
@@ -110,30 +131,23 @@ class Kafka:
     )
     _runtime: _Runtime = field(init=False, repr=False, compare=False, default_factory=_Runtime)
 
+    RULES: ClassVar = (
+        Rule(("bootstrap_servers",), _servers_problems),
+        Rule(("topic",), template_problems),
+        Rule(("control_topic",), template_problems),
+        Rule(("control_topic", "topic"), _control_problems),
+        Rule(("properties",), properties_problems),
+        Rule(("properties",), property_refusals, Looks.FILES),
+        Rule(("properties", "tls", "delivery"), client_problems, Looks.FILES),
+    )
+
     def __post_init__(self) -> None:
         """Look for what cannot work whatever the brokers say.
 
         Raises:
             ValueError: names the key and what to write.
         """
-        if not self.bootstrap_servers.strip():
-            raise ValueError("`bootstrapServers` is empty; write the brokers, as `broker:9092`")
-        if "://" in self.bootstrap_servers:
-            raise ValueError("`bootstrapServers` has a URL; write `host:port`, and `tls` for TLS")
-        for template in (self.topic, self.control_topic):
-            problem = None if template is None else template_problem(template)
-            if problem is not None:
-                raise ValueError(problem)
-        control = self.control_topic or ""
-        if "{namespace}" in control or ("{namespace}" in self.topic and not control):
-            raise ValueError(
-                "RESYNC and POISON tell about all namespaces: write a `controlTopic` without {namespace}"
-            )
-        if self.tls is not None and (self.tls.certificate is None) != (self.tls.key is None):
-            raise ValueError("`tls` needs both `certificate` and `key`, or neither")
-        if self.sasl is not None:
-            check_sasl(self.sasl)
-        check_properties(self.properties)
+        enforce(self)
 
     @property
     def transactional(self) -> bool:

@@ -1,28 +1,31 @@
-"""What a user may set of Kafka, and what that is for librdkafka. No I/O but the reading of secrets."""
+"""What a user may set of Kafka, and which of it would break a promise or cannot work."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from bridge.secret import Secret, SecretError
-from bridge.settings import Items, Range, about
-from sinks.kafka_token import Token
+from bridge.secret import Secret
+from bridge.settings import Items, Looks, Range, Rule, about, enforce
+from sinks.pem import authorities_problem, identity_problem
 
 __all__ = [
     "CreateTopics",
     "Sasl",
     "Tls",
-    "check_properties",
-    "check_sasl",
-    "message_max_bytes",
-    "read_properties",
-    "security",
-    "token_of",
+    "properties_problems",
+    "property_problem",
 ]
 
-MESSAGE_MAX_BYTES: Final = 1_000_000
-"""librdkafka's default of `message.max.bytes`, a little below a broker's."""
+
+def _half_an_identity(certificate: Path | None, key: Path | None) -> Iterator[str]:
+    if (certificate is None) != (key is None):
+        yield "needs both `certificate` and `key`, or neither"
+
+
+def _identity_problem(certificate: Path | None, key: Path | None) -> Iterator[str]:
+    # librdkafka knows a password from `ssl.key.password`, and tells about it.
+    return identity_problem(certificate, key, encrypted=True) if key is not None else iter(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,37 @@ class Tls:
     insecure: bool = field(
         default=False, metadata=about("Trusts any certificate. For experiments only.", example="true")
     )
+
+    RULES: ClassVar = (
+        Rule(("certificate", "key"), _half_an_identity),
+        Rule(("ca",), authorities_problem, Looks.FILES),
+        Rule(("certificate", "key"), _identity_problem, Looks.FILES),
+    )
+
+    def __post_init__(self) -> None:
+        enforce(self)
+
+
+def _sasl_problems(
+    mechanism: str,
+    username: str | None,
+    password: Secret | None,
+    token: Secret | None,
+    token_command: Sequence[str],
+) -> Iterator[str]:
+    """What a mechanism needs and what has no meaning for it."""
+    oauth = mechanism == "OAUTHBEARER"
+    given = [key for key, value in (("token", token), ("tokenCommand", token_command)) if value]
+    if oauth and not given:
+        yield "OAUTHBEARER needs `token`, as `token: {file: /var/run/kafka/token}`, or `tokenCommand`"
+    if oauth and len(given) > 1:
+        yield "has both `token` and `tokenCommand`; keep one of them"
+    if oauth and (username or password):
+        yield "has `username` or `password`, which OAUTHBEARER does not use; remove them"
+    if not oauth and (not username or password is None):
+        yield f"{mechanism} needs `username` and `password`"
+    if not oauth and given:
+        yield f"has `{given[0]}`, which {mechanism} does not use; remove it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +112,16 @@ class Sasl:
             example="[get-token, --audience, kafka]",
         ),
     )
+
+    RULES: ClassVar = (
+        Rule(
+            ("mechanism", "username", "password", "token", "token_command"),
+            _sasl_problems,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        enforce(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +163,8 @@ _REFUSED: Final[Mapping[str, str]] = {
 }
 """Names that cannot be set, each with the reason."""
 
+_PYTHON: Final = frozenset({"logger", "on_delivery", "default.topic.config"})
+"""Names that are of the Python client and take no text."""
 _MOST_IN_FLIGHT: Final = 5
 
 
@@ -152,107 +198,21 @@ _HELD: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
 """Names whose value must hold a promise: whether it does, and which."""
 
 
-def check_properties(properties: Mapping[str, Secret]) -> None:
-    """Look for properties that would break a promise.
-
-    Raises:
-        ValueError: names the property and the promise.
-    """
-    for name, secret in properties.items():
-        if name in _REFUSED:
-            raise ValueError(f"`properties` cannot have `{name}`: {_REFUSED[name]}")
-        if name.endswith("_cb"):
-            raise ValueError(f"`properties` cannot have `{name}`: callbacks cannot be configured")
-        if name in _HELD:
-            holds, why = _HELD[name]
-            if secret.value is None or not holds(secret.value.decode(errors="replace").strip().lower()):
-                raise ValueError(f"`properties` cannot set `{name}` like that: {why}; remove it")
-    text = properties.get("message.max.bytes")
-    if text is not None and text.value is not None and not text.value.isdigit():
-        raise ValueError("`properties` has a `message.max.bytes` that is not a number of bytes")
+def property_problem(name: str, secret: Secret) -> str | None:
+    """Why a property cannot be set, or not to this value: which promise it would break; or None."""
+    if name in _REFUSED:
+        return f"cannot have `{name}`: {_REFUSED[name]}"
+    if name.endswith("_cb") or name in _PYTHON:
+        return f"cannot have `{name}`: callbacks cannot be configured"
+    if name in _HELD:
+        holds, why = _HELD[name]
+        if secret.value is None or not holds(secret.value.decode(errors="replace").strip().lower()):
+            return f"cannot set `{name}` like that: {why}; remove it"
+    if name == "message.max.bytes" and secret.value is not None and not secret.value.isdigit():
+        return "has a `message.max.bytes` that is not a number of bytes"
+    return None
 
 
-def check_sasl(sasl: Sasl) -> None:
-    """Look for what a mechanism needs.
-
-    Raises:
-        ValueError: names the key that is missing or has no meaning.
-    """
-    oauth = sasl.mechanism == "OAUTHBEARER"
-    if oauth and sasl.token is None and not sasl.token_command:
-        raise ValueError(
-            "`sasl` needs `token` for OAUTHBEARER, as `token: {file: /var/run/kafka/token}`, "
-            "or `tokenCommand`"
-        )
-    if oauth and sasl.token is not None and sasl.token_command:
-        raise ValueError("`sasl` has both `token` and `tokenCommand`; keep one of them")
-    if oauth and (sasl.username or sasl.password):
-        raise ValueError("`sasl` has `username` or `password`, which OAUTHBEARER does not use; remove them")
-    if not oauth and (not sasl.username or sasl.password is None):
-        raise ValueError(f"`sasl` needs `username` and `password` for {sasl.mechanism}")
-    if not oauth and (sasl.token is not None or sasl.token_command):
-        key = "token" if sasl.token is not None else "tokenCommand"
-        raise ValueError(f"`sasl` has `{key}`, which {sasl.mechanism} does not use; remove it")
-
-
-def read_properties(properties: Mapping[str, Secret]) -> dict[str, str]:
-    """Their values as they are now.
-
-    Raises:
-        SecretError: one cannot be read, or is no text.
-    """
-    return {name: _text(secret, f"the property `{name}`") for name, secret in properties.items()}
-
-
-def security(tls: Tls | None, sasl: Sasl | None, token: Token | None) -> dict[str, Any]:
-    """Librdkafka's properties for `tls` and `sasl`, with secrets as they are now.
-
-    Args:
-        tls: as configured.
-        sasl: as configured.
-        token: of OAUTHBEARER; clients that share it share its runs.
-
-    Raises:
-        SecretError: a secret cannot be read.
-    """
-    protocol = "SASL_" if sasl is not None else ""
-    found: dict[str, Any] = {"security.protocol": protocol + ("PLAINTEXT" if tls is None else "SSL")}
-    if tls is not None:
-        files = {
-            "ssl.ca.location": tls.ca,
-            "ssl.certificate.location": tls.certificate,
-            "ssl.key.location": tls.key,
-        }
-        found |= {name: str(path) for name, path in files.items() if path is not None}
-        if tls.insecure:
-            found["enable.ssl.certificate.verification"] = "false"
-    if sasl is not None:
-        found["sasl.mechanism"] = sasl.mechanism
-        if token is not None:
-            found["oauth_cb"] = token
-        else:
-            found["sasl.username"] = sasl.username
-            found["sasl.password"] = _text(sasl.password, "`sasl.password`")
-    return found
-
-
-def _text(secret: Secret | None, what: str) -> str:
-    if secret is None:
-        raise SecretError(f"{what} has no value")
-    try:
-        return secret.read().decode()
-    except UnicodeDecodeError as error:
-        raise SecretError(f"{what} is not text in UTF-8") from error
-
-
-def token_of(sasl: Sasl | None) -> Token | None:
-    """The token that a mechanism needs, from where it is configured."""
-    if sasl is None or (sasl.token is None and not sasl.token_command):
-        return None
-    return Token(sasl.token if sasl.token is not None else sasl.token_command)
-
-
-def message_max_bytes(properties: Mapping[str, Secret]) -> int:
-    """The largest message that our client may send."""
-    text = read_properties(properties).get("message.max.bytes", "")
-    return int(text) if text.isdigit() else MESSAGE_MAX_BYTES
+def properties_problems(properties: Mapping[str, Secret]) -> Iterator[str]:
+    """What would break a promise, property by property."""
+    yield from filter(None, (property_problem(name, secret) for name, secret in properties.items()))

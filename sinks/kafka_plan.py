@@ -1,11 +1,11 @@
 """What one sink means for Kafka, once its context is known. No I/O but the reading of secrets."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from bridge.delivery.sink import Context
 from sinks.kafka_admin import Wanted
-from sinks.kafka_options import read_properties, security, token_of
+from sinks.kafka_client import producing, read_properties, security, token_of
 from sinks.kafka_topics import Topics, acl_lines
 from sinks.kafka_voice import Voice
 
@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from sinks.kafka import Kafka
 
 __all__ = ["Plan"]
-
-_BATCH_BYTES: Final = 1_000_000
-_BATCH_OVERHEAD: Final = 512
-_FOREVER: Final = "2147483647"
 
 
 class Plan:
@@ -97,19 +93,4 @@ class Plan:
 
     def producer(self, limits: Sequence[int]) -> dict[str, Any]:
         """Properties of the producer; a batch must fit into the smallest topic."""
-        batch = min((_BATCH_BYTES, *(limit - _BATCH_OVERHEAD for limit in limits)))
-        return (
-            self.connection()
-            | {
-                "enable.idempotence": "true",
-                "acks": "all",
-                # As Java's producers, so that everybody finds a key in the same partition.
-                "partitioner": "murmur2_random",
-                "compression.type": "zstd",
-                "linger.ms": "5",
-                "batch.size": str(max(batch, 1)),
-                # librdkafka retries for ever; a record that timed out would leave a gap in its key's order.
-                "message.timeout.ms": _FOREVER,
-            }
-            | read_properties(self.options.properties)
-        )
+        return self.connection() | producing(self.options.properties, limits)

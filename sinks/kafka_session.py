@@ -13,11 +13,12 @@ from bridge.faults import crash_point
 from bridge.logs import log
 from bridge.secret import SecretError
 from sinks.kafka_admin import Broken, Findings, Preflight, Wanted
+from sinks.kafka_client import message_max_bytes, transactional
 from sinks.kafka_cursor import CursorStore
 from sinks.kafka_errors import Trouble, missing, shorten
 from sinks.kafka_link import Link, Parcel
 from sinks.kafka_messages import Composer, Refused
-from sinks.kafka_options import CreateTopics, message_max_bytes
+from sinks.kafka_options import CreateTopics
 from sinks.kafka_plan import Plan
 from sinks.kafka_topics import name_problem
 from sinks.kafka_transactions import Transactions
@@ -32,7 +33,6 @@ T = TypeVar("T")
 _BURST: Final = 200
 _OLD_TOKEN_SECONDS: Final = 60.0
 _CREDENTIALS: Final = ("authentication", "tls")
-_TRANSACTION_MS: Final = "60000"
 
 
 class CredentialsChanged(Exception):
@@ -175,13 +175,7 @@ class Session:
 
     async def _begin_transactions(self, plan: Plan, resume: Resume) -> Resume:
         configuration = plan.producer(self._limits)
-        limit = configuration.get("transaction.timeout.ms", _TRANSACTION_MS)
-        # A record may not outlive its transaction.
-        configuration |= {
-            "transactional.id": plan.id,
-            "transaction.timeout.ms": limit,
-            "message.timeout.ms": limit,
-        }
+        configuration |= transactional(plan.id, configuration)
         store = CursorStore(plan.shared(), plan.cursor_topic, plan.id)
         self._transactions = Transactions(
             configuration, store, self._voice or plan.voice(), plan.acls([]), self._blocking

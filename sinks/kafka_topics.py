@@ -1,12 +1,12 @@
 """Names of topics and the rights that they need. No I/O here."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bridge.changes.change import StreamInfo
 
-__all__ = ["Topics", "acl_lines", "template_problem"]
+__all__ = ["Topics", "acl_lines", "template_problems"]
 
 _LONGEST: Final = 249
 _PLACES: Final = ("cluster", "stream", "resource", "group", "kind", "namespace")
@@ -17,7 +17,7 @@ _CLUSTER_SCOPED: Final = "_cluster"
 _CORE: Final = "core"
 
 
-def template_problem(template: str) -> str | None:
+def _template_problem(template: str) -> str | None:
     """What is wrong with a template of topic names, in one sentence, or None."""
     unknown = [name for name in _place.findall(template) if name not in _PLACES]
     if unknown:
@@ -37,6 +37,13 @@ def template_problem(template: str) -> str | None:
     if template == rest:
         return name_problem(template)
     return None
+
+
+def template_problems(template: str | None) -> Iterator[str]:
+    """What is wrong with a template of topic names, for a `Rule`; nothing where there is no template."""
+    problem = None if template is None else _template_problem(template)
+    if problem is not None:
+        yield problem
 
 
 def name_problem(name: str) -> str | None:
@@ -60,7 +67,7 @@ class Topics:
     __slots__ = ("_cluster", "_control", "_known", "_namespaced", "_topic")
 
     def __init__(self, topic: str, control: str | None, cluster: str) -> None:
-        """Both templates have passed `template_problem`."""
+        """Both templates have passed `template_problems`."""
         self._topic = topic
         self._control = control
         self._cluster = cluster

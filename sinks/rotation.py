@@ -15,11 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 from bridge.delivery.sink import Unavailable
 from bridge.faults import crash_point
-from bridge.settings import Range, Seconds, Size, about
+from bridge.settings import Range, Rule, Seconds, Size, about, enforce
 from sinks.appendfile import NO_ROOM, AppendFile, no_room
 
 __all__ = ["PACKED", "UNFINISHED", "Rotate", "RotatedFile", "Rotation", "rotated_files", "rotation_problem"]
@@ -33,6 +33,11 @@ _TIME: Final = "%Y%m%dT%H%M%SZ"
 _HEAD: Final = 4096
 _READ_AT: Final = re.compile(rb'\{"type":"[^"]*","id":"[^"]*","time":"([^"]+)"').match
 """When the bridge read the record of a line; the kubernetes format does not say."""
+
+
+def _no_limit(*limits: float | None) -> Iterator[str]:
+    if all(limit is None for limit in limits):
+        yield "has no limit; write maxBytes, maxAge or both"
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,10 @@ class Rotate:
         metadata=about("How rotated files are compressed; `zstdcat` reads them.", example="zstd"),
     )
 
+    RULES: ClassVar = (Rule(("max_bytes", "max_age"), _no_limit),)
+
     def __post_init__(self) -> None:
-        if self.max_bytes is None and self.max_age is None:
-            raise ValueError("has no limit; write maxBytes, maxAge or both")
+        enforce(self)
 
 
 class RotatedFile(NamedTuple):

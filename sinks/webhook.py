@@ -5,7 +5,7 @@ same id; 410 stops the sink; every other 4xx rejects what was sent, and of a bat
 are to blame. Records of one object never overtake each other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,16 +17,16 @@ from bridge.delivery.sink import Context, Delivery, Overlap, Record, Rejected, R
 from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.secret import Secret
-from bridge.settings import Items, Range, Seconds, Text, about
+from bridge.settings import Items, Looks, Range, Rule, Seconds, Text, about, enforce
 from sinks.webhook_auth import AuthOptions, Authorization, ClientCredentials, Static
 from sinks.webhook_body import CloudEvents, compose
 from sinks.webhook_client import Client, parse_proxy
 from sinks.webhook_failures import Target, shown
-from sinks.webhook_secrets import Kept, header_value
+from sinks.webhook_secrets import Kept, header_value, problems_of
 from sinks.webhook_sender import Sender
 from sinks.webhook_signing import signing_key
 from sinks.webhook_tls import TlsOptions, Trust
-from sinks.webhook_url import header_problem, url_problem
+from sinks.webhook_url import header_problems, url_problem
 
 __all__ = ["Webhook"]
 
@@ -51,6 +51,17 @@ class _Open:
 class _Runtime:
     closing: AsyncExitStack | None = None
     open: _Open | None = None
+
+
+def _two_authorizations(headers: Iterable[str], auth: AuthOptions | None) -> Iterator[str]:
+    if auth is not None and any(name.lower() == "authorization" for name in headers):
+        yield "has the header authorization beside `auth`; keep one of the two"
+
+
+def _tls_for_nothing(tls: TlsOptions | None, url: str, auth: AuthOptions | None) -> Iterator[str]:
+    issuer = auth is not None and auth.oauth2 is not None
+    if tls is not None and url.startswith("http://") and not issuer:
+        yield "is for a url that is http://; write https://, or remove `tls`"
 
 
 @dataclass(frozen=True)
@@ -141,20 +152,23 @@ class Webhook:
     )
     _runtime: _Runtime = field(init=False, repr=False, compare=False, default_factory=_Runtime)
 
+    RULES: ClassVar = (
+        Rule(("headers",), header_problems),
+        Rule(("headers", "auth"), _two_authorizations),
+        Rule(("tls", "url", "auth"), _tls_for_nothing),
+        *(
+            Rule((name,), problems_of(parse, looks), looks)
+            for name, parse in (
+                ("headers", header_value),
+                ("signing_secret", signing_key),
+                ("proxy", parse_proxy),
+            )
+            for looks in (Looks.NOWHERE, Looks.FILES)
+        ),
+    )
+
     def __post_init__(self) -> None:
-        problem = header_problem(self.headers, authorized=self.auth is not None)
-        if problem:
-            raise ValueError(problem)
-        issuer = self.auth is not None and self.auth.oauth2 is not None
-        if self.tls is not None and self.url.startswith("http://") and not issuer:
-            raise ValueError("has `tls` for a url that is http://; write https://, or remove `tls`")
-        for secret, parse, key in (
-            *((secret, header_value, f"headers.{name}") for name, secret in self.headers.items()),
-            *((secret, signing_key, "signingSecret") for secret in self.signing_secret),
-            *((secret, parse_proxy, "proxy") for secret in (self.proxy,) if secret is not None),
-        ):
-            if secret.value:
-                _check(secret.value, parse, key)
+        enforce(self)
 
     @property
     def destination(self) -> str:
@@ -197,6 +211,7 @@ class Webhook:
     async def open(self, resume: Resume, context: Context) -> Resume:
         """Go on where the cursor is: a receiver cannot tell, and what it gets again has the same ids."""
         session = self._session()
+        session.sender.unwelcome.sink = context.name
         session.content_type = context.content_type
         session.together = context.max_records > 1
         return resume
@@ -220,13 +235,9 @@ class Webhook:
         if refused:
             raise Rejected(refused)
 
-    async def problems(self, context: Context) -> Sequence[str]:
+    async def problems(self, context: Context) -> Sequence[str]:  # noqa: ARG002 - as others
         """What keeps it from working: secrets, TLS, proxy, connection. No request reaches the receiver."""
         found = []
-        if self.cloud_events and not context.content_type.startswith("application/cloudevents"):
-            found.append(
-                f"`cloudEvents: {self.cloud_events}` needs `format: cloudevents`; write it beside it"
-            )
         async with self:
             session = self._session()
             found += session.sender.read_secrets()
@@ -305,10 +316,3 @@ class Webhook:
         if self._runtime.open is None:
             raise InvariantError("A webhook sink was used while it was closed.")
         return self._runtime.open
-
-
-def _check(value: bytes, parse: Callable[[bytes], object], key: str) -> None:
-    try:
-        parse(value)
-    except ValueError as error:
-        raise ValueError(f"`{key}`: {error}") from None

@@ -1,10 +1,10 @@
 """Who we are to a receiver: a bearer token, a user and password, or OAuth2 client credentials."""
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, ClassVar, Final, Literal, Protocol
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -12,9 +12,9 @@ import trio
 
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
-from bridge.settings import Text, about
+from bridge.settings import Looks, Rule, Text, about, enforce
 from sinks.webhook_answers import Answer, plain, retry_after
-from sinks.webhook_secrets import Kept, header_value
+from sinks.webhook_secrets import Kept, header_value, problems_of
 from sinks.webhook_tls import TlsOptions
 from sinks.webhook_url import url_problem
 
@@ -24,6 +24,15 @@ _LIFETIME: Final = 300.0
 """Seconds for which a token without `expires_in` is believed; a 401 ends it before."""
 _EARLY: Final = 30.0
 _URL: Final = Text("an http or https URL", "one", check=url_problem, private=True)
+
+
+def _bearer(token: bytes) -> bytes:
+    return header_value(b"Bearer " + token.strip())
+
+
+def _user_problem(username: str) -> Iterator[str]:
+    if ":" in username:
+        yield "has a user name with a colon, which would end it; choose another user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,10 @@ class BasicOptions:
         metadata=about("Its password.", example="{file: /etc/kube-bridge/hook-password}")
     )
 
+    RULES: ClassVar = (Rule(("username",), _user_problem),)
+
     def __post_init__(self) -> None:
-        if ":" in self.username:
-            raise ValueError("has a user name with a colon, which would end it; choose another user")
+        enforce(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,11 @@ class OAuth2Options:
     )
 
 
+def _one_way(*ways: object) -> Iterator[str]:
+    if sum(way is not None for way in ways) != 1:
+        yield "needs exactly one of bearer, basic and oauth2"
+
+
 @dataclass(frozen=True, slots=True)
 class AuthOptions:
     """One of the three.
@@ -110,9 +125,13 @@ class AuthOptions:
         ),
     )
 
+    RULES: ClassVar = (
+        Rule(("bearer", "basic", "oauth2"), _one_way),
+        *(Rule(("bearer",), problems_of(_bearer, looks), looks) for looks in (Looks.NOWHERE, Looks.FILES)),
+    )
+
     def __post_init__(self) -> None:
-        if sum(one is not None for one in (self.bearer, self.basic, self.oauth2)) != 1:
-            raise ValueError("needs exactly one of bearer, basic and oauth2")
+        enforce(self)
 
 
 class Authorization(Protocol):
@@ -140,9 +159,7 @@ class Static:
                 lambda password: b"Basic " + base64.b64encode(user + b":" + password),
             )
         elif options.bearer is not None:
-            self._kept = Kept(
-                options.bearer, "auth.bearer", lambda token: header_value(b"Bearer " + token.strip())
-            )
+            self._kept = Kept(options.bearer, "auth.bearer", _bearer)
 
     async def value(self) -> bytes:
         """The secret as it is now."""

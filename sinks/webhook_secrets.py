@@ -1,14 +1,15 @@
 """Secrets in use: read again every ten seconds, so a rotated one is seen, and checked before they go out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
 import trio
 
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret, SecretError
+from bridge.settings import Looks
 
-__all__ = ["Kept", "header_value"]
+__all__ = ["Kept", "header_value", "problems_of"]
 
 _BELIEVED: Final = 10.0
 
@@ -63,3 +64,35 @@ def header_value(value: bytes) -> bytes:
     if value != value.strip() or any(byte < 0x20 or byte == 0x7F for byte in value):  # noqa: PLR2004 - ASCII's controls
         raise ValueError("holds line breaks, control characters or blanks around it; no header can carry it")
     return value
+
+
+Secrets = Secret | tuple[Secret, ...] | Mapping[str, Secret] | None
+
+
+def problems_of(parse: Callable[[bytes], object], looks: Looks) -> Callable[[Secrets], Iterator[str]]:
+    """What is wrong with secrets, for a `Rule`: those that are written out, or those kept elsewhere.
+
+    Args:
+        parse: a ValueError says what is wrong, without any of the secret.
+        looks: NOWHERE for the former, FILES for the latter; what cannot be read is told elsewhere.
+    """
+
+    def problems(secrets: Secrets) -> Iterator[str]:
+        for name, secret in _named(secrets):
+            if (secret.value is None) != (looks is Looks.FILES):
+                continue
+            try:
+                parse(secret.read())
+            except SecretError:
+                continue
+            except ValueError as error:
+                yield f"{name}{error}"
+
+    return problems
+
+
+def _named(secrets: Secrets) -> Iterator[tuple[str, Secret]]:
+    if isinstance(secrets, Mapping):
+        yield from ((f"`{name}` ", secret) for name, secret in secrets.items())
+    elif secrets is not None:
+        yield from (("", secret) for secret in (secrets if isinstance(secrets, tuple) else (secrets,)))

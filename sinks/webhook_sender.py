@@ -19,6 +19,7 @@ from sinks.webhook_client import Client
 from sinks.webhook_failures import Target
 from sinks.webhook_secrets import Kept, header_value
 from sinks.webhook_signing import signing_key, webhook_headers
+from sinks.webhook_unwelcome import Unwelcome
 
 __all__ = ["Sender"]
 
@@ -29,7 +30,11 @@ _PLAIN: Final = (b"accept-encoding", b"identity")
 
 
 class Sender:
-    """Sends messages to one receiver."""
+    """Sends messages to one receiver.
+
+    Attributes:
+        unwelcome: tells when the receiver refuses us whatever we send.
+    """
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Sender:
         self._authorization = authorization
         self._compressed = compressed
         self._timeout = timeout
+        self.unwelcome = Unwelcome()
 
     async def send(self, message: Message) -> Refusal | None:
         """None once the receiver owns it; why, when it never will.
@@ -80,9 +86,11 @@ class Sender:
         if answer.status == HTTPStatus.UNAUTHORIZED and authorization and authorization.refused(value):
             value = await authorization.value()
             answer = await self._attempt(message, value)
-        if answer.status // 100 == 2:  # noqa: PLR2004 - the class of success
-            return None
-        return refusal(answer, self._target.name, datetime.now(UTC), self._hidden(value))
+        refused = None
+        if answer.status // 100 != 2:  # noqa: PLR2004 - the class of success
+            refused = refusal(answer, self._target.name, datetime.now(UTC), self._hidden(value))
+        self.unwelcome.answered(answer.status, refused.sentence if refused else "")
+        return refused
 
     def read_secrets(self) -> list[str]:
         """What is wrong with the secrets that are sent or signed with, each in a sentence."""

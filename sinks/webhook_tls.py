@@ -1,14 +1,16 @@
 """Whom we trust and who we say we are: TLS contexts, made anew when their files change."""
 
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import trio
 
 from bridge.delivery.sink import Unavailable
-from bridge.settings import about
+from bridge.settings import Looks, Rule, about, enforce
+from sinks.pem import authorities_problem, identity_problem, load_identity, useless
 
 __all__ = ["TlsOptions", "Trust"]
 
@@ -16,6 +18,16 @@ _BELIEVED: Final = 10.0
 """Seconds for which files count as unchanged without being looked at."""
 
 _Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+def _no_certificate(key: Path | None, certificate: Path | None) -> Iterator[str]:
+    if key is not None and certificate is None:
+        yield "is without its certificate; write `certificate` too"
+
+
+def _for_nothing(ca: Path | None, insecure: bool) -> Iterator[str]:  # noqa: FBT001 - as a rule has them
+    if insecure and ca is not None:
+        yield "`insecure` is there too, so nothing is held against it; keep one of the two"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +73,15 @@ class TlsOptions:
         ),
     )
 
+    RULES: ClassVar = (
+        Rule(("key", "certificate"), _no_certificate),
+        Rule(("ca", "insecure"), _for_nothing),
+        Rule(("ca",), authorities_problem, Looks.FILES),
+        Rule(("certificate", "key"), identity_problem, Looks.FILES),
+    )
+
     def __post_init__(self) -> None:
-        if self.key is not None and self.certificate is None:
-            raise ValueError("has a key without its certificate; write `certificate` too")
-        if self.insecure and self.ca is not None:
-            raise ValueError("is insecure, so nothing is held against its ca; keep one of the two")
+        enforce(self)
 
 
 class Trust:
@@ -117,7 +133,7 @@ class Trust:
         try:
             context = ssl.create_default_context(cafile=options.ca)
         except (OSError, ValueError) as error:
-            raise self._useless("ca", options.ca, error) from None
+            raise self._useless("ca", options.ca or Path(), error) from None
         if options.ca is not None:
             # Python 3.13 sets it, and then refuses private authorities that lack some extensions.
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -126,24 +142,13 @@ class Trust:
             context.verify_mode = ssl.CERT_NONE
         if options.certificate is not None:
             try:
-                # Without a password at hand OpenSSL would ask the terminal for one.
-                context.load_cert_chain(options.certificate, options.key, password=lambda: "")
-            except (OSError, ValueError, TypeError) as error:
-                raise self._useless("certificate", options.certificate, error) from None
+                load_identity(context, options.certificate, options.key)
+            except (OSError, ValueError) as error:
+                raise self._useless("certificate", options.certificate, error, also=" and its key") from None
         return context
 
-    def _useless(self, name: str, path: Path | None, error: Exception) -> Unavailable:
-        words = "it holds no PEM, or an encrypted key"
-        if isinstance(error, ssl.SSLError):
-            words = (error.reason or words).replace("_", " ").lower()
-        elif isinstance(error, OSError) and error.strerror:
-            words = error.strerror
-        also = " and its key" if name == "certificate" else ""
-        return Unavailable(
-            f"`{self._key}.{name}`: {str(path)!r}{also} cannot be used ({words}); write PEM files that this "
-            "user may read",
-            reason="tls",
-        )
+    def _useless(self, name: str, path: Path, error: Exception, *, also: str = "") -> Unavailable:
+        return Unavailable(f"`{self._key}.{name}`: {useless(path, error, also=also)}", reason="tls")
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

@@ -1,12 +1,12 @@
 """Which addresses and headers may be configured. No I/O here."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import httpx
 
-__all__ = ["header_problem", "no_host", "url_problem"]
+__all__ = ["header_problems", "no_host", "url_problem"]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LONGEST_LABEL: Final = 63
@@ -64,23 +64,15 @@ _URL_RULES: Final[tuple[tuple[Callable[[httpx.URL], bool], str], ...]] = (
 )
 
 
-def header_problem(names: Iterable[str], *, authorized: bool) -> str | None:
-    """What is wrong with the names of headers, or None.
-
-    Args:
-        names: as configured.
-        authorized: `auth` gives the authorization.
-    """
+def header_problems(names: Iterable[str]) -> Iterator[str]:
+    """What is wrong with the names of headers."""
     seen: set[str] = set()
     for name in names:
         lower = name.lower()
         if not _TOKEN.fullmatch(name):
-            return f"has a header {name[:40]!r}, which is no name of one; write letters, digits and `-`"
-        if lower in _OURS or lower.startswith("ce-"):
-            return f"has the header {name!r}, which the bridge sets itself; remove it"
-        if lower == "authorization" and authorized:
-            return "has the header authorization beside `auth`; keep one of the two"
-        if lower in seen:
-            return f"has the header {name!r} twice, in different letters; remove one of the two"
+            yield f"has a header {name[:40]!r}, which is no name of one; write letters, digits and `-`"
+        elif lower in _OURS or lower.startswith("ce-"):
+            yield f"has the header {name!r}, which the bridge sets itself; remove it"
+        elif lower in seen:
+            yield f"has the header {name!r} twice, in different letters; remove one of the two"
         seen.add(lower)
-    return None

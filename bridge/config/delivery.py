@@ -161,7 +161,7 @@ class SinkConfig:
     allow_stall_others: bool = field(
         default=False,
         metadata=about(
-            "That `whenFull: block` also holds up the sinks that share a stream with this one.",
+            "That `whenFull: block` of this sink also holds up all other sinks, whatever their streams.",
             example="true",
         ),
     )

@@ -6,41 +6,49 @@ from typing import Any
 from bridge.config.document import compose, line_of, read
 from bridge.config.fields import object_of
 from bridge.config.model import Config
+from bridge.config.options import check_options
 from bridge.config.problems import Place, Problem, Report
 from bridge.config.rules import STREAM_SCHEMA, check_readable, check_rules
+from bridge.settings import Looks
 
 __all__ = ["load", "loads", "schema"]
 
 _ROOT = object_of(Config)
 
 
-def load(path: Path, *, check_files: bool = True) -> Config:
+def load(path: Path, *, check_files: bool = True, check_destinations: bool = False) -> Config:
     """The configuration in a file.
 
     Args:
         path: a YAML file in UTF-8.
-        check_files: also read the kubeconfig and every secret that it names, to tell now what would fail
-            later.
+        check_files: also read the kubeconfig, certificates and every secret that it names, to tell now what
+            would fail later.
+        check_destinations: also look at destinations that are on this machine, which `run` would wait for.
 
     Raises:
         ConfigError: with all problems; nothing was started, so tell the user and exit with 2.
     """
-    return loads(read(path, Report(str(path))), str(path), check_files=check_files)
+    return loads(
+        read(path, Report(str(path))),
+        str(path),
+        check_files=check_files,
+        check_destinations=check_destinations,
+    )
 
 
-def loads(text: str, source: str, *, check_files: bool = True) -> Config:
+def loads(text: str, source: str, *, check_files: bool = True, check_destinations: bool = False) -> Config:
     """The configuration in a YAML text; `source` names it in errors. Otherwise as `load`."""
     report = Report(source)
     document = compose(text, report)
     record = _ROOT.decode(document, Place(report, line_of(document)))
     _only_the_version(report)
+    looks = {Looks.FILES: check_files, Looks.DESTINATION: check_destinations}
+    check_options(record, report, {Looks.NOWHERE, *(where for where, asked in looks.items() if asked)})
     check_rules(record)
     if check_files:
         check_readable(record)
     report.raise_if_any()
     config: Config = record.build()
-    # What a sink refuses of its own options.
-    report.raise_if_any()
     return config
 
 

@@ -51,8 +51,14 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, line: int, path: str, message: str) -> None:
-        """Note one problem."""
-        self.problems.append(Problem(self.source, line, _printable(path), _printable(message)))
+        """Note one problem, once however often it is found."""
+        problem = Problem(self.source, line, _printable(path), _printable(message))
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def paths(self) -> frozenset[str]:
+        """The keys with which something is wrong so far."""
+        return frozenset(problem.path for problem in self.problems)
 
     def fail(self, line: int, path: str, message: str) -> NoReturn:
         """Note one problem after which nothing more can be found out, and end here."""

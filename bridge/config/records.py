@@ -9,6 +9,7 @@ import yaml
 
 from bridge.config.problems import Place
 from bridge.config.scalars import INVALID, Kind
+from bridge.settings import RuleBroken
 
 __all__ = ["Record", "Setting"]
 
@@ -78,7 +79,10 @@ class Record:
                     yield from child.records()
 
     def build(self) -> Any:
-        """The object. What its own `__post_init__` refuses is noted at its place, and INVALID comes back."""
+        """The object, or INVALID when its own `__post_init__` refuses it, which is noted at its place.
+
+        Rules that it declares are told by who asks them (`bridge.config.options`).
+        """
         values = {name: _build(value) for name, value in self.values.items()}
         if any(
             value is INVALID or (isinstance(value, tuple) and INVALID in value) for value in values.values()
@@ -86,6 +90,8 @@ class Record:
             return INVALID
         try:
             return self.type(**values)
+        except RuleBroken:
+            return INVALID
         except ValueError as error:
             self.place.wrong(str(error))
             return INVALID

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
 from typing import Any
 
 from bridge.config.delivery import NamedRateLimitConfig, RateLimitConfig, RetryConfig
@@ -11,6 +10,7 @@ from bridge.config.problems import Place, nearest
 from bridge.config.records import Record
 from bridge.config.scalars import Kind
 from bridge.config.shapes import Listing, SecretSource, Table
+from bridge.config.topics import Watched, shared_topic, topic_problems
 from bridge.secret import Secret, SecretError
 
 __all__ = ["STREAM_SCHEMA", "check_readable", "check_rules"]
@@ -149,20 +149,18 @@ def _known_rate_limits(config: Record) -> None:
 
 
 def _block_stalls_nobody_else(config: Record) -> None:
-    """An intake that waits for one sink waits for all that read the same streams."""
+    """There is one log: where it waits for one sink, the others get nothing new of any stream."""
     sinks = config.get("sinks") or ()
     for sink in sinks:
-        if sink.get("when_full") != "block" or sink.get("allow_stall_others") or sink.get("name") is None:
+        if sink.get("when_full") != "block" or sink.get("allow_stall_others"):
             continue
-        mine = sink.get("streams")
-        for other in sinks:
-            theirs = other.get("streams")
-            if other is not sink and (not mine or not theirs or set(mine) & set(theirs)):
-                sink.place_of("when_full").wrong(
-                    f"`block` would also stall `{other.get('name')}`, which reads the same streams; "
-                    "write resync or park, or allowStallOthers: true to accept that"
-                )
-                break
+        names = (other.get("name") for other in sinks if other is not sink)
+        others = ", ".join(f"`{name}`" for name in names if name is not None)
+        if others:
+            sink.place_of("when_full").wrong(
+                f"`block` would also stall {others}: the one log holds the records of all streams; "
+                "write resync or park, or allowStallOthers: true to accept that"
+            )
 
 
 def _one_sink_per_path(config: Record) -> None:
@@ -182,28 +180,36 @@ def _one_sink_per_path(config: Record) -> None:
             first[path] = place
 
 
-def _one_stream_per_key(config: Record) -> None:
-    """An object that two streams see has one key: in one topic they would overwrite each other's word.
-
-    Selectors do not tell streams apart: an object that moves from one to the other is deleted by one stream
-    and added by the other, in no order.
-    """
-    streams = config.get("streams") or ()
+def _cloud_events_are_rendered(config: Record) -> None:
+    """How a sink sends CloudEvents means nothing while its format makes none."""
     for sink in config.get("sinks") or ():
         options = sink.get("options")
-        topic = options.get("topic") if options is not None else None
-        if not isinstance(topic, str) or "{stream}" in topic:
+        mode = options.get("cloud_events") if options is not None else None
+        if mode is not None and sink.get("format") not in (None, "cloudevents"):
+            options.place_of("cloud_events").wrong(
+                f"`{mode}` needs CloudEvents; write `format: cloudevents` beside it"
+            )
+
+
+def _one_stream_per_key(config: Record) -> None:
+    """As far as texts tell; that two of them name one resource only the cluster tells (`runtime.overlap`)."""
+    for sink in config.get("sinks") or ():
+        options = sink.get("options")
+        if options is None or not shared_topic(options.get("topic")):
             continue
         chosen = sink.get("streams")
-        mine = [stream for stream in streams if not chosen or stream.get("name") in chosen]
-        for one, other in combinations(mine, 2):
-            if _resource(one) == _resource(other) is not None and _share_a_namespace(one, other):
-                names = f"`{one.get('name')}` and `{other.get('name')}`"
-                options.place_of("topic").wrong(
-                    f"streams {names} can see the same objects, and would "
-                    "overwrite each other in one topic; write {stream} into the topic, or give each a sink "
-                    "with a topic of its own"
-                )
+        streams = [s for s in config.get("streams") or () if not chosen or s.get("name") in chosen]
+        for problem in topic_problems(_watched(stream) for stream in streams if _resource(stream)):
+            options.place_of("topic").wrong(problem)
+
+
+def _watched(stream: Record) -> Watched:
+    return Watched(
+        stream.get("name"),
+        _resource(stream),
+        frozenset(stream.get("namespaces") or ()),
+        frozenset(stream.get("exclude_namespaces") or ()),
+    )
 
 
 def _resource(stream: Record) -> tuple[str, ...] | None:
@@ -213,14 +219,6 @@ def _resource(stream: Record) -> tuple[str, ...] | None:
     if resource:
         return ("resource", group, resource.lower())
     return ("kind", group, kind) if kind else None
-
-
-def _share_a_namespace(one: Record, other: Record) -> bool:
-    listed = [set(stream.get("namespaces") or ()) for stream in (one, other)]
-    left_out = [set(stream.get("exclude_namespaces") or ()) for stream in (one, other)]
-    if all(listed):
-        return bool(listed[0] & listed[1])
-    return not any(listed) or bool((listed[0] or listed[1]) - left_out[0] - left_out[1])
 
 
 _RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
@@ -234,6 +232,7 @@ _RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
         _known_rate_limits,
         _block_stalls_nobody_else,
         _one_sink_per_path,
+        _cloud_events_are_rendered,
         _one_stream_per_key,
     ),
 }

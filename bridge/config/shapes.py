@@ -217,7 +217,7 @@ def decode_settings(
     """Read the known keys of a mapping; unknown and missing ones are noted."""
     record = Record(owner, settings, place)
     known = {setting.key: setting for setting in settings}
-    suggested = _note_unknown(found, known, place)
+    misspelt = _note_unknown(found, known, place)
     for key, setting in known.items():
         if key in found:
             here = place.key(key, line_of(found[key].key))
@@ -225,15 +225,18 @@ def decode_settings(
             value = setting.kind.decode(found[key].value, here)
             if value is not INVALID:
                 record.values[setting.name] = value
-        # A key that is misspelt is not also missing.
-        elif setting.required and key not in suggested:
+        elif key in misspelt:
+            # It is there, and wrong: so it is not also missing.
+            record.places[setting.name] = misspelt[key]
+        elif setting.required:
             example = f", as `{key}: {setting.example}`" if setting.example else ""
             place.key(key, place.line).wrong(f"is missing; write {setting.kind.means()}{example}")
     return record
 
 
-def _note_unknown(found: Mapping[str, Entry], known: Mapping[str, Setting], place: Place) -> set[str]:
-    suggested = set()
+def _note_unknown(found: Mapping[str, Entry], known: Mapping[str, Setting], place: Place) -> dict[str, Place]:
+    """Returns the keys that were probably meant, each with where that stands."""
+    misspelt: dict[str, Place] = {}
     free = [key for key in known if key not in found]
     for name, entry in found.items():
         if name in known:
@@ -244,8 +247,8 @@ def _note_unknown(found: Mapping[str, Entry], known: Mapping[str, Setting], plac
             here.wrong(f"unknown key; write one of {_names(known)}")
         else:
             here.wrong(f"unknown key; did you mean `{close}`?")
-            suggested.add(close)
-    return suggested
+            misspelt.setdefault(close, here)
+    return misspelt
 
 
 def _names(names: Iterable[str]) -> str:

@@ -152,7 +152,8 @@ class Rejected(BridgeError):
 class Sink(Protocol):
     """One destination. A frozen dataclass of its options, named by an entry point in `kube_bridge.sinks`.
 
-    A raised `ValueError` in its `__post_init__` is a problem of the configuration, told with its line.
+    A raised `ValueError` in its `__post_init__` is a problem of the configuration, told with its line;
+    `RULES` (`bridge.settings.Rule`) tell several, each at its key.
     """
 
     @property

@@ -20,7 +20,11 @@ from bridge.kubernetes.transitions import Signal
 __all__ = ["ListProtocol", "PageSize", "Pager", "listing_floor"]
 
 _LARGEST: Final = 500
-_SMALLEST: Final = 50
+_SMALLEST: Final = 10
+_FIRST: Final = 50
+"""Items of the first page, while nothing is known of their size."""
+_GROWTH: Final = 4
+_PAGE_BYTES: Final = 4 << 20
 _EXPIRIES: Final = 2
 _NOTHING_AMISS: Final = frozenset({Cause.REQUESTED, Cause.AUDIT, Cause.BACKLOG_FULL})
 _TOO_MUCH: Final = frozenset({413, 504})
@@ -33,26 +37,45 @@ def listing_floor(cause: Cause, newest: str) -> str:
 
 
 class PageSize:
-    """How many items to ask for; outlives one list, for what was too much once is so again."""
+    """How many items to ask for, so that a page, which is held whole, is not larger than need be.
+
+    Outlives one list: objects stay as large as they were, and what was too much once is so again.
+    """
 
     def __init__(self) -> None:
-        self.limit: int | None = _LARGEST
+        self._most: int | None = _LARGEST
+        self._fitting = _FIRST
         self._expiries = 0
+
+    @property
+    def limit(self) -> int | None:
+        """How many; None for all of them."""
+        return None if self._most is None else min(self._most, self._fitting)
+
+    def taken(self, items: int, size: int) -> None:
+        """A page of so many items and bytes was taken: the next one shall have about `_PAGE_BYTES`.
+
+        What begins with small objects may go on with large ones, so pages grow step by step.
+        """
+        if items:
+            fitting = min(_PAGE_BYTES * items // max(size, 1), self._fitting * _GROWTH, _LARGEST)
+            self._fitting = max(fitting, _SMALLEST)
 
     def too_much(self) -> None:
         """Too slow or too large: ask for half [A19]."""
-        self.limit = max(self.limit // 2, _SMALLEST) if self.limit is not None else _LARGEST
+        asked = self.limit
+        self._most = max(asked // 2, _SMALLEST) if asked is not None else _LARGEST
 
     def expired(self) -> None:
         """A continue token expired: after two, ask for everything at once [A4]."""
         self._expiries += 1
         if self._expiries >= _EXPIRIES:
-            self.limit = None
+            self._most = None
 
     def listed(self) -> None:
         """A list was completed."""
         self._expiries = 0
-        self.limit = self.limit or _LARGEST
+        self._most = self._most or _LARGEST
 
 
 class ListProtocol:
@@ -122,6 +145,7 @@ class ListProtocol:
             )
         if isinstance(page, Failure):
             return diagnose_failure(page, asked)
+        self._size.taken(len(page.events), len(body))
         return self._check_revision(page.rv, asked) or self._accept(page, asked)
 
     @property

@@ -14,8 +14,10 @@ from bridge.delivery.sink import Checked, Context, Owning
 from bridge.errors import BridgeError, UsageError
 from bridge.kubernetes.access import Wanted, missing_permissions
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
+from bridge.kubernetes.catalog import Resource
 from bridge.kubernetes.discovery import cluster_uid, discover
 from bridge.kubernetes.reach import service_connection
+from bridge.runtime.overlap import overlaps
 from bridge.runtime.plans import info_of, resource_of
 from bridge.runtime.volume import short_lived
 
@@ -44,13 +46,16 @@ async def check(config: Config) -> int:
         problems = list(_state_problems(config))
         wanted: list[Wanted] = []
         infos: list[StreamInfo] = []
+        resources: dict[str, Resource] = {}
         for stream in config.streams:
             try:
                 resource = resource_of(stream, catalog)
+                resources[stream.name] = resource
                 infos.append(info_of(stream, resource))
                 wanted.append(Wanted(stream.name, resource, stream.namespaces, stream.field_selector))
             except UsageError as error:
                 problems.append(str(error))
+        problems += [f"sink {sink}: {overlap}" for sink, overlap in overlaps(config, resources)]
         problems += [str(missing) for missing in await missing_permissions(api, wanted)]
     for want in wanted:
         print(f"stream {want.stream}: {want.resource.api_version} {want.resource.kind}")  # noqa: T201

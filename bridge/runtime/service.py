@@ -38,6 +38,7 @@ from bridge.runtime.backlog import BacklogKeeper, policies
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
 from bridge.runtime.outlets import Outlets
+from bridge.runtime.overlap import Resolved
 from bridge.runtime.plans import plan_stream, redaction_key, watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.runtime.stream import Cluster, StreamPlan, run_stream
@@ -91,6 +92,7 @@ class _Service:
         self._incidents = Incidents(log)
         self._desk = SnapshotDesk(records)
         self._outlets = Outlets(config, records, self._owe)
+        self._resolved = Resolved(config)
         self._keeper = BacklogKeeper(policies(config), records, self._desk, self._outlets)
 
     async def run(self) -> None:
@@ -210,6 +212,7 @@ class _Service:
                 await trio.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
                 tries += 1
         self._incidents.end(stream.name, "found", stream=stream.name)
+        self._resolved.learn(stream, plan.resource)
         self._outlets.learn(plan.info)
         await run_stream(plan, cluster, self._health.stats(stream.name))
 

@@ -83,6 +83,17 @@ def test_a_kubeconfig_that_cannot_be_read_is_told_unless_files_are_not_looked_at
     assert problems(source, check_files=False) == []
 
 
+def test_a_sink_that_blocks_stalls_sinks_of_other_streams_too() -> None:
+    """There is one log for all streams."""
+    sinks = "[{name: a, type: lines, path: x, whenFull: block, streams: [p]}, "
+    sinks += "{name: b, type: lines, path: y, streams: [j]}, {name: c, type: lines, path: z}]"
+    source = text(
+        streams="streams: [{name: p, resource: pods}, {name: j, resource: jobs}]", sinks=f"sinks: {sinks}"
+    )
+    [told] = problems(source)
+    assert told.startswith("4: sinks[0].whenFull: `block` would also stall `b`, `c`: the one log holds")
+
+
 HERE = "correct it in this line or the one before"
 NOT_YAML = [
     ("", ":1: the configuration is empty; write at least cluster, state, streams and sinks"),

@@ -2,6 +2,8 @@
 # ruff: noqa: E501 - a body is one line
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.changes.change import Cause, Event
 from bridge.kubernetes.diagnosis import Diagnosis
@@ -32,7 +34,7 @@ def signal(items: list[Event] | Diagnosis) -> Signal:
 
 def test_a_first_page_names_no_revision() -> None:
     """[A1] Without resourceVersion a list is consistent; "0" may show less than was seen before."""
-    assert ListProtocol(SCOPE, PageSize()).parameters() == {**SELECTORS, "limit": "500"}
+    assert ListProtocol(SCOPE, PageSize()).parameters() == {**SELECTORS, "limit": "50"}
 
 
 def test_a_later_page_carries_limit_continue_and_the_same_selectors_only() -> None:
@@ -40,12 +42,12 @@ def test_a_later_page_carries_limit_continue_and_the_same_selectors_only() -> No
     pages = ListProtocol(SCOPE, PageSize(), exact="7")
     assert pages.parameters() == {
         **SELECTORS,
-        "limit": "500",
+        "limit": "50",
         "resourceVersion": "7",
         "resourceVersionMatch": "Exact",
     }
     pages.take(page(7, pod("a", 1), follow="abc"), POD, URL)
-    assert pages.parameters() == {**SELECTORS, "limit": "500", "continue": "abc"}
+    assert pages.parameters() == {**SELECTORS, "limit": "200", "continue": "abc"}
 
 
 def test_only_an_empty_continue_ends_a_list() -> None:
@@ -138,14 +140,64 @@ def test_an_exact_list_must_be_exact() -> None:
     assert signal(attempt(exact="7").take(page(8), POD, URL)) is Signal.INEXACT
 
 
-def test_the_page_size_halves_down_to_fifty_when_the_server_cannot_cope() -> None:
-    """[A19] 500, 250, 125, 62, 50; never an older revision instead."""
+def asked(size: PageSize) -> int:
+    assert size.limit is not None
+    return size.limit
+
+
+def test_the_page_size_halves_down_to_ten_when_the_server_cannot_cope() -> None:
+    """[A19] Never an older revision instead, and what was too much once is not asked for again."""
     size = PageSize()
+    for _ in range(2):
+        size.taken(asked(size), 1000)
     limits = []
-    for _ in range(6):
+    for _ in range(8):
         limits.append(size.limit)
         size.too_much()
-    assert limits == [500, 250, 125, 62, 50, 50]
+    assert limits == [500, 250, 125, 62, 31, 15, 10, 10]
+    size.taken(10, 1000)
+    assert size.limit == 10
+
+
+def pages_of(objects: int, each: int) -> list[int]:
+    """Items of the pages that a list of so many objects of so many bytes is taken in."""
+    size, taken = PageSize(), []
+    while objects:
+        taken.append(min(asked(size), objects))
+        objects -= taken[-1]
+        size.taken(taken[-1], taken[-1] * each)
+    return taken
+
+
+def test_pages_have_about_four_megabytes_and_small_objects_cost_few_requests_more() -> None:
+    assert pages_of(1000, 4000) == [50, 200, 500, 250]
+    assert len(pages_of(10_000, 4000)) == 22, "20 without a first look"
+    assert pages_of(200, 116_000) == [50, 36, 36, 36, 36, 6]
+    assert pages_of(40, 1_500_000) == [40]
+    assert pages_of(80, 1_500_000) == [50, 10, 10, 10]
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 1 << 22)), max_size=30))
+def test_whatever_pages_hold_the_next_one_grows_step_by_step_within_what_is_expected(
+    pages: list[tuple[int, int]],
+) -> None:
+    """At the size of the last page's objects the next page has 4 MiB, or the fewest items that are asked for."""
+    size = PageSize()
+    for items, each in pages:
+        before = asked(size)
+        size.taken(items, items * each)
+        assert 10 <= asked(size) <= min(500, before * 4)
+        if items:
+            assert asked(size) * each <= 4 << 20 or asked(size) == 10
+        else:
+            assert asked(size) == before
+
+
+def test_the_size_of_objects_is_learned_from_what_a_page_really_held() -> None:
+    pages = attempt()
+    large = {**pod("a", 5), "status": {"message": "x" * (1 << 20)}}
+    assert names(pages.take(page(8, large, follow="abc"), POD, URL)) == ["a"]
+    assert pages.parameters()["limit"] == "10"
 
 
 def test_a_listing_that_somebody_wants_is_made_at_our_own_revision() -> None:

@@ -183,7 +183,7 @@ def test_a_server_without_streaming_lists_is_asked_for_pages_at_once(status: int
     talk.refuse(status, body)
     request = talk.ask()
     assert talk.waited == 0
-    assert dict(request.params) == {"limit": "500"}
+    assert dict(request.params) == {"limit": "50"}
     talk.answer(page(7, pod("a", 5)))
     assert talk.listings == ["7"]
     again = Conversation(memory=talk.memory)
@@ -210,7 +210,7 @@ def test_a_marker_that_never_comes_is_given_up_after_silence() -> None:
     talk.open()
     talk.send(added("a", 3))
     assert talk.silence() == 30
-    assert dict(talk.ask().params) == {"limit": "500"}
+    assert dict(talk.ask().params) == {"limit": "50"}
     talk.answer(page(9, pod("a", 3)))
     assert talk.causes == [Cause.FIRST_START, Cause.FIRST_START]
     assert talk.listings == ["9"]
@@ -263,7 +263,7 @@ def test_a_stream_that_ends_before_its_marker_concludes_nothing(end: str) -> Non
         else:
             talk.send(added("b", 4)[20:], PARSE_ERROR + b"\n")
         assert talk.protocol.due - talk.now >= 0.8
-    assert dict(talk.ask().params) == {"limit": "500"}
+    assert dict(talk.ask().params) == {"limit": "50"}
     assert talk.listings == []
     assert talk.changes == []
     talk.answer(page(9))
@@ -280,7 +280,7 @@ def test_a_busy_server_keeps_streaming_for_two_attempts_then_lists_in_pages(stat
         assert "resourceVersion" not in talk.ask().params
         talk.refuse(status, body)
         assert talk.protocol.due - talk.now >= 0.8
-    assert dict(talk.ask().params) == {"limit": "500"}
+    assert dict(talk.ask().params) == {"limit": "50"}
     assert talk.memory.streams("/api/v1/pods", talk.now)
 
 
@@ -373,7 +373,7 @@ def test_a_page_that_fails_is_asked_for_again_not_the_list() -> None:
     talk = paging(Conversation())
     talk.ask()
     talk.answer(page(7, pod("a", 1), follow="x"))
-    for limit, failure in (("500", 500), ("250", 504), ("125", 504)):
+    for limit, failure in (("200", 500), ("100", 504), ("50", 504)):
         talk.ask()
         talk.answer(b"", failure)
         request = talk.ask()
@@ -394,15 +394,15 @@ def test_a_torn_page_is_not_used() -> None:
     talk.answer(page(7, pod("a", 1))[:-10])
     assert talk.items == []
     assert talk.listings == []
-    assert talk.ask().params == {"limit": "500"}
+    assert talk.ask().params == {"limit": "50"}
 
 
 def test_an_expired_token_begins_anew_and_its_replacement_is_never_used() -> None:
     """[A4] An inconsistent list would turn objects that moved between pages into deletions."""
     talk = Conversation()
     talk.memory.refused_streaming("/api/v1/pods", talk.now)
-    for _ in range(2):
-        assert dict(talk.ask().params) == {"limit": "500"}
+    for limit in ("50", "200"):
+        assert dict(talk.ask().params) == {"limit": limit}
         talk.answer(page(7, pod("a", 1), follow="x"))
         talk.ask()
         talk.answer(W2, 410)
@@ -455,7 +455,7 @@ def test_a_demanded_listing_passes_over_no_change() -> None:
     assert not talk.protocol.reading
     request = talk.ask()
     assert dict(request.params) == {
-        "limit": "500",
+        "limit": "50",
         "resourceVersion": "12",
         "resourceVersionMatch": "Exact",
     }
@@ -526,7 +526,7 @@ def test_a_poisoned_streaming_list_is_tried_in_pages() -> None:
         talk.ask()
         talk.open()
         talk.send(added("a", 1), b"garbage\n")
-    assert dict(talk.ask().params) == {"limit": "500"}
+    assert dict(talk.ask().params) == {"limit": "50"}
     assert talk.poison == []
 
 

@@ -152,7 +152,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_halves(clock: MockClock)
     seen = Recorder()
     async with running(clock, watcher(api, seen)):
         await until(lambda: seen.of("listed"))
-    assert [params.get("limit") for _, params in api.asked[1:3]] == ["500", "250"]
+    assert [params.get("limit") for _, params in api.asked[1:3]] == ["50", "25"]
 
 
 async def test_a_hanging_page_is_given_up_in_time(clock: MockClock) -> None:
@@ -163,7 +163,7 @@ async def test_a_hanging_page_is_given_up_in_time(clock: MockClock) -> None:
     seen = Recorder()
     async with running(clock, watcher(api, seen)):
         await until(lambda: seen.of("listed"))
-    assert [params.get("limit") for _, params in api.asked[1:3]] == ["500", "250"]
+    assert [params.get("limit") for _, params in api.asked[1:3]] == ["50", "25"]
 
 
 async def test_a_demand_breaks_into_a_silent_watch_and_passes_over_nothing(clock: MockClock) -> None:

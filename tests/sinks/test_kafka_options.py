@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ from bridge.logs import Level
 from bridge.secret import Secret, SecretError
 from sinks.kafka import Kafka
 from sinks.kafka_admin import Broken, Findings, Wanted
+from sinks.kafka_client import message_max_bytes, security, token_of
 from sinks.kafka_errors import Trouble
-from sinks.kafka_options import Sasl, Tls, message_max_bytes, security, token_of
+from sinks.kafka_options import Sasl, Tls
 from sinks.kafka_token import Token
 from sinks.kafka_topics import Topics, acl_lines, name_problem
 from sinks.kafka_voice import Voice
@@ -103,24 +105,53 @@ def test_a_topic_that_cannot_be_is_refused(topic: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"bootstrap_servers": " "}, "`bootstrapServers` is empty"),
+        ({"bootstrap_servers": " "}, "bootstrap_servers: is empty"),
         ({"bootstrap_servers": "kafka://b:9092"}, "write `host:port`"),
+        *(
+            ({"bootstrap_servers": servers}, "is not a list of brokers; write `host:port`, with commas")
+            for servers in (
+                "b:99999",
+                "b:0",
+                "b:x",
+                "a b:9092",
+                "b:9092;c:9092",
+                "b:",
+                ":9092",
+                "a:1,b:65536",
+            )
+        ),
         ({"topic": "k.{namespace}"}, "write a `controlTopic` without {namespace}"),
         ({"topic": "k", "control_topic": "c.{namespace}"}, "write a `controlTopic` without {namespace}"),
-        ({"tls": Tls(certificate=Path("/c"))}, "needs both `certificate` and `key`"),
-        ({"sasl": Sasl("PLAIN", "u")}, "needs `username` and `password` for PLAIN"),
-        ({"sasl": Sasl("SCRAM-SHA-512", None, value("p"))}, "needs `username` and `password`"),
-        ({"sasl": Sasl("OAUTHBEARER")}, "needs `token` for OAUTHBEARER"),
-        ({"sasl": Sasl("OAUTHBEARER", "u", None, value("t"))}, "OAUTHBEARER does not use"),
-        ({"sasl": Sasl("PLAIN", "u", value("p"), value("t"))}, "PLAIN does not use"),
-        ({"sasl": Sasl("PLAIN", "u", value("p"), None, ("get",))}, "`tokenCommand`, which PLAIN"),
-        ({"sasl": Sasl("OAUTHBEARER", token=value("t"), token_command=("get",))}, "keep one of them"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_refused(options: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match="e") as error:
         Kafka(**({"bootstrap_servers": "b:9092", "topic": "t"} | options))
     assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Tls(certificate=Path("/c")), "needs both `certificate` and `key`"),
+        (lambda: Sasl("PLAIN", "u"), "PLAIN needs `username` and `password`"),
+        (lambda: Sasl("SCRAM-SHA-512", None, value("p")), "needs `username` and `password`"),
+        (lambda: Sasl("OAUTHBEARER"), "OAUTHBEARER needs `token`"),
+        (lambda: Sasl("OAUTHBEARER", "u", None, value("t")), "OAUTHBEARER does not use"),
+        (lambda: Sasl("PLAIN", "u", value("p"), value("t")), "PLAIN does not use"),
+        (lambda: Sasl("PLAIN", "u", value("p"), None, ("get",)), "`tokenCommand`, which PLAIN"),
+        (lambda: Sasl("OAUTHBEARER", token=value("t"), token_command=("get",)), "keep one of them"),
+    ],
+)
+def test_keys_that_do_not_fit_each_other_are_refused(make: Callable[[], object], why: str) -> None:
+    with pytest.raises(ValueError, match="e") as error:
+        make()
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize("servers", ["b", "b:9092, c.d-e_f:65535", "[::1]:9092,10.0.0.1:1", "b:9092,"])
+def test_what_librdkafka_takes_for_brokers_is_taken(servers: str) -> None:
+    assert Kafka(servers, "t").bootstrap_servers == servers
 
 
 CONFIGURATION = """

@@ -278,8 +278,8 @@ def test_a_line_of_each_format_is_known_as_ours(form: Format) -> None:
 
 
 REFUSED = [
-    ("path: '-', rotate: {maxBytes: 1Mi}", "sinks[0]: `-` is no file, so there is nothing to rotate"),
-    ("path: /dev/null, rotate: {maxAge: 1h}", "sinks[0]: `/dev/null` is no file, so there is nothing"),
+    ("path: '-', rotate: {maxBytes: 1Mi}", "sinks[0].rotate: `-` is no file, so there is nothing to rotate"),
+    ("path: /dev/null, rotate: {maxAge: 1h}", "sinks[0].rotate: `/dev/null` is no file, so there is nothing"),
     ("path: x, rotate: {keep: 3}", "sinks[0].rotate: has no limit; write maxBytes, maxAge or both"),
     ("path: x, rotate: {maxBytes: 1Ki}", "sinks[0].rotate.maxBytes: `1Ki` is out of bounds"),
     ("path: x, rotate: {maxBytes: 1Mi, compress: zip}", "sinks[0].rotate.compress: `zip`"),

@@ -10,9 +10,11 @@ import pytest
 import trio
 
 from bridge.delivery.sink import Rejected, Unavailable
+from bridge.logs import Level
 from bridge.secret import Secret
 from sinks.webhook import Webhook
 from sinks.webhook_auth import AuthOptions, BasicOptions, OAuth2Options
+from sinks.webhook_unwelcome import Unwelcome
 from tests.sinks.receiver import (
     CONTEXT,
     Received,
@@ -61,13 +63,54 @@ async def test_basic_is_a_user_and_a_password() -> None:
 
 
 @pytest.mark.parametrize("text", ["s3n\ntinel", "s3n\x00tinel"])
-async def test_a_token_that_no_header_can_carry_is_told_without_it(text: str) -> None:
-    auth = AuthOptions(bearer=secret(text))
+async def test_a_token_that_no_header_can_carry_is_told_without_it(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no header can carry it") as refused:
+        AuthOptions(bearer=secret(text))
+    assert "s3n" not in str(refused.value)
+    path = tmp_path / "token"
+    path.write_text(text)
+    auth = AuthOptions(bearer=Secret(file=path))
     async with receiving() as receiver, hooked(receiver.url, auth=auth) as sink:
         with pytest.raises(Unavailable, match="no header can carry it") as caught:
             await send(sink, 1)
         assert "s3n" not in str(caught.value)
         assert receiver.requests == []
+
+
+def test_a_receiver_that_refuses_who_we_are_is_told_once_and_what_keeps_the_records() -> None:
+    """Three in a row: one record may well be forbidden alone."""
+    lines: list[tuple[str, str, dict[str, object]]] = []
+
+    def note(level: Level, event: str, /, **fields: object) -> None:
+        lines.append((level, event, fields))
+
+    unwelcome = Unwelcome(note)
+    unwelcome.sink = "hook"
+    for status in (401, 403, 204, 401, 403, 400, 403, 403):
+        unwelcome.answered(status, "no")
+    assert lines == []
+    for _ in range(9):
+        unwelcome.answered(401, "h answered 401 Unauthorized")
+    [(level, event, fields)] = lines
+    assert level == "error"
+    assert "`onReject: halt`" in event
+    assert fields == {"sink": "hook", "reason": "h answered 401 Unauthorized"}
+    unwelcome.answered(200, "")
+    assert lines[1][1] == "the receiver accepts who we are"
+
+
+async def test_it_is_told_of_every_answer_with_the_name_of_the_sink(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    auth = AuthOptions(bearer=secret("s3ntinel"))
+    async with receiving(always=answer(401)) as receiver, hooked(receiver.url, auth=auth) as sink:
+        for number in range(5):
+            with pytest.raises(Rejected):
+                await send(sink, number)
+    told = [line for line in capsys.readouterr().err.splitlines() if "refuses who we are" in line]
+    assert len(told) == 1
+    assert "401" in told[0]
+    assert "s3ntinel" not in told[0]
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])

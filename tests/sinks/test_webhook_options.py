@@ -33,6 +33,7 @@ def problem(lines: str) -> str:
 def test_every_option_is_taken_as_written() -> None:
     found = configured(
         f"""\
+  format: cloudevents
   url: https://hook.example:8443/k8s?x=1
   method: PUT
   headers: {{x-a: 1, x-b: {{env: B}}}}
@@ -122,29 +123,39 @@ def test_an_address_that_cannot_be_sent_to_is_told(url: str, words: str) -> None
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("headers: {a b: x}", "5: sinks[0]: has a header 'a b', which is no name of one"),
+        ("headers: {a b: x}", "7: sinks[0].headers: has a header 'a b', which is no name of one"),
         (
             "headers: {Webhook-Id: x}",
-            "5: sinks[0]: has the header 'Webhook-Id', which the bridge sets itself",
+            "7: sinks[0].headers: has the header 'Webhook-Id', which the bridge sets itself",
         ),
         ("headers: {ce-id: x}", "which the bridge sets itself"),
         ("headers: {content-length: 1}", "which the bridge sets itself"),
         ("headers: {host: x}", "which the bridge sets itself"),
         ("headers: {x-a: b, X-A: c}", "has the header 'x-a' twice"),
-        ('headers: {x-a: "b\\nc"}', "`headers.x-a`: holds line breaks"),
+        ('headers: {x-a: "b\\nc"}', "headers: `x-a` holds line breaks"),
         ("headers: {authorization: x}\n  auth: {bearer: y}", "keep one of the two"),
         ("auth: {}", "7: sinks[0].auth: needs exactly one of bearer, basic and oauth2"),
         ("auth: {bearer: x, basic: {username: u, password: p}}", "exactly one of"),
         ("auth: {basic: {username: 'u:v', password: p}}", "has a user name with a colon"),
         ("auth: {oauth2: {tokenUrl: h, clientId: i, clientSecret: s}}", "is not an http or https URL"),
-        ("signingSecret: s3ntinel", "5: sinks[0]: `signingSecret`: a signing secret has 6 bytes"),
-        ("signingSecret: 's3ntinel !'", "`signingSecret`: a signing secret is not base64; write `whsec_`"),
-        ("proxy: http://s3ntinel..h", "`proxy`: is not the address of a proxy; write http://HOST:PORT"),
-        ("proxy: ftp://s3ntinel@h", "`proxy`: is not the address of a proxy; write http://HOST:PORT"),
-        ("tls: {key: /k}", "has a key without its certificate"),
-        ("tls: {ca: /c, insecure: true}", "is insecure, so nothing is held against its ca"),
+        ("signingSecret: s3ntinel", "7: sinks[0].signingSecret: a signing secret has 6 bytes"),
+        (
+            "signingSecret: 's3ntinel !'",
+            "sinks[0].signingSecret: a signing secret is not base64; write `whsec_`",
+        ),
+        (
+            "proxy: http://s3ntinel..h",
+            "sinks[0].proxy: is not the address of a proxy; write http://HOST:PORT",
+        ),
+        ("proxy: ftp://s3ntinel@h", "sinks[0].proxy: is not the address of a proxy; write http://HOST:PORT"),
+        ("tls: {key: /k}", "sinks[0].tls.key: is without its certificate"),
+        (
+            "tls: {ca: /c, insecure: true}",
+            "sinks[0].tls.ca: `insecure` is there too, so nothing is held against it",
+        ),
         ("timeout: 0s", "7: sinks[0].timeout: `0s` is out of bounds"),
         ("concurrency: 0", "7: sinks[0].concurrency: `0` is out of bounds"),
+        ("cloudEvents: binary", "7: sinks[0].cloudEvents: `binary` needs CloudEvents; write `format: cloud"),
         ("cloudEvents: cbor", "write structured, binary or batch"),
         ("method: GET", "write POST, PUT or PATCH"),
         ("compression: br", "write gzip"),
@@ -157,7 +168,7 @@ def test_an_option_that_cannot_work_is_told_without_its_secret(line: str, words:
 
 
 def test_tls_for_an_address_without_it_is_told() -> None:
-    assert "has `tls` for a url that is http://" in problem("  url: http://h\n  tls: {ca: /c}\n")
+    assert "sinks[0].tls: is for a url that is http://" in problem("  url: http://h\n  tls: {ca: /c}\n")
     issuer = "  auth: {oauth2: {tokenUrl: 'https://i', clientId: i, clientSecret: s}}\n"
     assert configured(f"  url: http://h\n  tls: {{ca: /c}}\n{issuer}").tls is not None
 

@@ -270,10 +270,8 @@ async def test_check_tells_all_that_is_wrong_at_once(tmp_path: Path) -> None:
         "http://127.0.0.1:1",
         headers={"x-key": secret("{}"), "x-other": Secret(env="NO_SUCH_VARIABLE")},
         signing_secret=(secret(SECRET), Secret(file=empty)),
-        cloud_events="binary",
     )
     words = (
-        "`cloudEvents: binary` needs `format: cloudevents`",
         "`headers.x-other`: the environment variable 'NO_SUCH_VARIABLE' is not set",
         f"`signingSecret`: the secret's file '{empty}' is empty",
         "nothing listens at http://127.0.0.1:1",

@@ -1,0 +1,48 @@
+"""What parts of the configuration, sinks above all, know of their own keys: all of them are asked."""
+
+from collections.abc import Set as AbstractSet
+
+from bridge.config.problems import Report
+from bridge.config.records import Record
+from bridge.config.scalars import INVALID
+from bridge.settings import Looks, Rule
+
+__all__ = ["check_options"]
+
+
+def check_options(root: Record, report: Report, looks: AbstractSet[Looks]) -> None:
+    """Note every declared rule that is broken, and what constructors refuse.
+
+    Args:
+        root: of the configuration; `report` has what could not be read of it, and nothing else yet.
+        report: where problems are noted.
+        looks: where rules may look.
+    """
+    unread = report.paths()
+    for record in root.records():
+        for rule in getattr(record.type, "RULES", ()):
+            if rule.looks in looks and all(_read(record, name, unread) for name in rule.fields):
+                _ask(rule, record)
+    wrong = report.paths()
+    for record in root.records():
+        if record.place.path not in wrong and all(_read(record, s.name, wrong) for s in record.settings):
+            record.build()
+
+
+def _ask(rule: Rule, record: Record) -> None:
+    values = [
+        value.build() if isinstance(value := record.get(name), Record) else value for name in rule.fields
+    ]
+    # What refuses its own keys tells that, and is nothing that others can be held against.
+    if INVALID not in values:
+        for sentence in rule.problems(*values):
+            record.place_of(rule.fields[0]).wrong(sentence)
+
+
+def _read(record: Record, name: str, wrong: AbstractSet[str]) -> bool:
+    """Whether the value of a field, its default included, is what the user wants."""
+    setting = next(setting for setting in record.settings if setting.name == name)
+    if name not in record.values and (record.given(name) or setting.required):
+        return False
+    path = f"{record.place.path}.{setting.key}" if record.place.path else setting.key
+    return not any(each == path or each.startswith((f"{path}.", f"{path}[")) for each in wrong)
