@@ -25,6 +25,7 @@ from sinks.kafka_refusals import client_problems, property_refusals
 from sinks.kafka_topics import template_problems
 
 if TYPE_CHECKING:
+    from sinks.kafka_admin import Identity
     from sinks.kafka_session import Session
 
 __all__ = ["Kafka"]
@@ -42,6 +43,7 @@ class _Runtime:
 
     def __init__(self) -> None:
         self.incidents = Incidents(log)
+        self.topics_seen: dict[str, Identity] = {}
 
 
 def _servers_problems(servers: str) -> Iterator[str]:
@@ -163,6 +165,11 @@ class Kafka:
     def incidents(self) -> Incidents:
         """What is told of the client: one incident over all the clients that one trouble costs."""
         return self._runtime.incidents
+
+    @property
+    def topics_seen(self) -> "dict[str, Identity]":
+        """Which topics had our names when they were last looked at, over all openings."""
+        return self._runtime.topics_seen
 
     @property
     def max_records(self) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -22,7 +22,7 @@ from sinks.kafka_probe import probe
 from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
 
-__all__ = ["Broken", "Findings", "Preflight", "Wanted"]
+__all__ = ["Broken", "Findings", "Identity", "Preflight", "Wanted"]
 
 T = TypeVar("T")
 _SECONDS: Final = 5.0
@@ -62,6 +62,18 @@ class Wanted:
         return sorted({*self.data, *self.control, *([self.cursor] if self.cursor else [])})
 
 
+class Identity(NamedTuple):
+    """What tells a topic from a later one of the same name.
+
+    Attributes:
+        id: Kafka's own.
+        partitions: how many it has.
+    """
+
+    id: str
+    partitions: int
+
+
 @dataclass(slots=True)
 class Findings:
     """What was found.
@@ -71,12 +83,14 @@ class Findings:
         advice: sentences about what will hurt later.
         limits: topic -> its `max.message.bytes`.
         missing: topics that do not exist.
+        identities: of topics that do.
     """
 
     troubles: list[Trouble] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    identities: dict[str, Identity] = field(default_factory=dict)
 
 
 class Preflight:
@@ -115,6 +129,7 @@ class Preflight:
                     raise self._broken(error) from error
                 continue
             there.append(name)
+            found.identities[name] = _identity(topic)
             if AclOperation.WRITE not in (topic.authorized_operations or [AclOperation.WRITE]):
                 found.troubles.append(authorization(name, acls))
             if name == wanted.cursor and len(topic.partitions) != 1:
@@ -135,12 +150,36 @@ class Preflight:
                 return found
             time.sleep(_SLICE_SECONDS)
 
-    def create(self, names: Sequence[str], wanted: Wanted, how: CreateTopics) -> None:
+    def identities(self, names: Sequence[str]) -> dict[str, Identity | None]:
+        """Which topics have these names now, None where there is none; without those that we may not see.
+
+        Raises:
+            Broken: Kafka cannot be asked.
+        """
+        found: dict[str, Identity | None] = {}
+        for name, future in self._admin.describe_topics(
+            TopicCollection(list(names)), request_timeout=_SECONDS
+        ).items():
+            try:
+                found[name] = _identity(self._answer(future))
+            except KafkaException as error:
+                code = error.args[0].name()
+                if code in _UNKNOWN:
+                    found[name] = None
+                elif code != "TOPIC_AUTHORIZATION_FAILED":
+                    raise self._broken(error) from error
+        return found
+
+    def create(self, names: Sequence[str], wanted: Wanted, how: CreateTopics) -> list[str]:
         """Make topics; one that somebody else has just made is left as it is.
+
+        Returns:
+            Those that were made.
 
         Raises:
             Broken: Kafka refuses to.
         """
+        done: list[str] = []
         made = self._admin.create_topics(
             [_new_topic(name, wanted, how) for name in names], request_timeout=_SECONDS
         )
@@ -157,6 +196,8 @@ class Preflight:
                         f", or run kafka-acls --bootstrap-server {self._servers} --add --operation Create"
                     )
                 raise Broken(Trouble("topic", f"{sentence}.", certain=True)) from error
+            done.append(name)
+        return done
 
     def _configurations(self, names: Sequence[str], wanted: Wanted, found: Findings) -> None:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
@@ -217,6 +258,10 @@ class Preflight:
 
     def _probe(self) -> Trouble | None:
         return probe(self._servers, tls=self._tls, sasl=self._sasl)
+
+
+def _identity(topic: Any) -> Identity:
+    return Identity(str(topic.topic_id), len(topic.partitions))
 
 
 def _cursor_trouble(name: str, what: str) -> Trouble:

@@ -97,6 +97,10 @@ def producing(properties: Mapping[str, Secret], limits: Sequence[int]) -> dict[s
         "batch.size": str(max(batch, 1)),
         # librdkafka retries for ever; a record that timed out would leave a gap in its key's order.
         "message.timeout.ms": _FOREVER,
+        # The broker's own would have one partition and no compaction: records wait until the topic is made.
+        "allow.auto.create.topics": "false",
+        # When a topic gets partitions, keys go where other producers look for them soon.
+        "topic.metadata.refresh.interval.ms": "10000",
     } | read_properties(properties)
 
 

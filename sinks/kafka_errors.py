@@ -6,7 +6,16 @@ Errors are named as librdkafka names them (`KafkaError.name()`).
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["NOT_THE_BATCH", "Trouble", "authorization", "connection_trouble", "delivery_trouble", "shorten"]
+__all__ = [
+    "NOT_THE_BATCH",
+    "Trouble",
+    "authorization",
+    "connection_trouble",
+    "delivery_trouble",
+    "missing",
+    "refused_configuration",
+    "shorten",
+]
 
 NOT_THE_BATCH: Final = frozenset(
     ("MSG_SIZE_TOO_LARGE", "_MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG")
@@ -140,6 +149,11 @@ def missing(topic: str) -> Trouble:
         f"Topic {topic} does not exist: create it, with cleanup.policy=compact, or set `createTopics`.",
         certain=True,
     )
+
+
+def refused_configuration(text: str) -> str:
+    """The client refuses what it is configured with; `text` is its own words."""
+    return f"Kafka's client refuses its configuration: {shorten(text)}; see `properties`."
 
 
 def shorten(text: str) -> str:

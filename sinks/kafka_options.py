@@ -185,6 +185,10 @@ _HELD: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
         lambda value: value in {"all", "-1"},
         "a record is owned only when all replicas in sync have it",
     ),
+    "allow.auto.create.topics": (
+        lambda value: value == "false",
+        "a topic that the broker makes by itself has no compaction; use `createTopics`",
+    ),
     "max.in.flight": (_at_most, "more than 5 can change the order of records"),
     "max.in.flight.requests.per.connection": (
         _at_most,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.delivery.sink import Context
+from bridge.logs import Incidents, Level
 from sinks.kafka_admin import Wanted
 from sinks.kafka_client import producing, read_properties, security, token_of
 from sinks.kafka_topics import Topics, acl_lines
@@ -47,8 +48,8 @@ class Plan:
             cursor_topic=self.cursor_topic,
         )
 
-    def voice(self) -> Voice:
-        """A listener that hides our secrets."""
+    def voice(self, *, quiet: bool = False) -> Voice:
+        """A listener that hides our secrets; a quiet one writes nothing into the log."""
         sasl = self.options.sasl
         hidden = [secret for secret in self.options.properties.values() if secret.value is None]
         hidden += [sasl.password] if sasl is not None and sasl.password is not None else []
@@ -58,7 +59,7 @@ class Plan:
             self.options.bootstrap_servers,
             texts,
             token=self.token,
-            incidents=self.options.incidents,
+            incidents=Incidents(_say_nothing) if quiet else self.options.incidents,
         )
 
     def credentials(self) -> list[bytes]:
@@ -94,3 +95,7 @@ class Plan:
     def producer(self, limits: Sequence[int]) -> dict[str, Any]:
         """Properties of the producer; a batch must fit into the smallest topic."""
         return self.connection() | producing(self.options.properties, limits)
+
+
+def _say_nothing(_level: Level, _event: str, /, **_fields: object) -> None:
+    """In place of the log."""

@@ -1,6 +1,6 @@
 """One open Kafka sink: topics looked at, one client, records composed and handed to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -12,13 +12,13 @@ from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.logs import log
 from bridge.secret import SecretError
-from sinks.kafka_admin import Broken, Findings, Preflight, Wanted
+from sinks.kafka_admin import Broken
 from sinks.kafka_client import message_max_bytes, transactional
 from sinks.kafka_cursor import CursorStore
-from sinks.kafka_errors import Trouble, missing, shorten
+from sinks.kafka_errors import Trouble, missing, refused_configuration
+from sinks.kafka_keeper import Keeper, inspect
 from sinks.kafka_link import Link, Parcel
 from sinks.kafka_messages import Composer, Refused
-from sinks.kafka_options import CreateTopics
 from sinks.kafka_plan import Plan
 from sinks.kafka_topics import name_problem
 from sinks.kafka_transactions import Transactions
@@ -52,7 +52,8 @@ class Session:
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(1)
         self._serving = trio.CancelScope()
-        self._checked: set[str] = set()
+        self._keeper: Keeper | None = None
+        self._watching = trio.CancelScope()
         self._plan: Plan | None = None
         self._composer: Composer | None = None
         self._voice: Voice | None = None
@@ -80,12 +81,15 @@ class Session:
                 context.content_type,
                 message_max_bytes(options.properties),
             )
-            self._checked.clear()
             self._voice, self._credentials = plan.voice(), plan.credentials()
-            await self._check(plan, wanted)
+            self._keeper = Keeper(plan, self._voice, self._composer.limits)
+            await self._keeper.check_first(wanted, delivered=resume.position > 0)
             if options.transactional:
-                return await self._begin_transactions(plan, resume)
-            await self._new_link(plan)
+                resume = await self._begin_transactions(plan, resume)
+            else:
+                await self._new_link(plan)
+            self._watching = trio.CancelScope()
+            self._nursery.start_soon(_until, self._watching, self._keeper.watch)
         except SecretError as error:
             raise Unavailable(f"Kafka: {error}.", reason="secret") from error
         except OSError as error:
@@ -114,8 +118,7 @@ class Session:
         self, plan: Plan, composer: Composer, batch: Delivery, refused: dict[int, str]
     ) -> None:
         if self._transactions is not None:
-            parcels = await _compose(composer, batch, refused)
-            await self._look_at_new_topics(plan, parcels)
+            parcels = await self._parcels(composer, batch, refused)
             await self._transactions.deliver(batch, dict(parcels), refused)
         else:
             await self._pipeline(plan, composer, batch, refused)
@@ -143,9 +146,8 @@ class Session:
         try:
             async with self._order:
                 try:
-                    parcels = await _compose(composer, batch, refused)
+                    parcels = await self._parcels(composer, batch, refused)
                     link = await self._living_link(plan, alone=alone)
-                    await self._look_at_new_topics(plan, parcels)
                 except BaseException:
                     if self._link is not None:
                         self._link.hold_back(batch.records[0].position)
@@ -155,8 +157,16 @@ class Session:
         finally:
             self._calls -= 1
 
+    async def _parcels(self, composer: Composer, batch: Delivery, refused: dict[int, str]) -> list[Parcel]:
+        """The messages of a batch, for topics that are there."""
+        parcels = await _compose(composer, batch, refused)
+        if self._keeper is not None:
+            await self._keeper.look_at(parcels, composer.control)
+        return parcels
+
     async def close(self) -> None:
         """End the client within some seconds; what it has not delivered comes again."""
+        self._watching.cancel()
         self._serving.cancel()
         link, self._link = self._link, None
         transactions, self._transactions = self._transactions, None
@@ -181,11 +191,11 @@ class Session:
             configuration, store, self._voice or plan.voice(), plan.acls([]), self._blocking
         )
         self._serving = trio.CancelScope()
-        self._nursery.start_soon(_serve, self._transactions, self._serving)
+        self._nursery.start_soon(_until, self._serving, self._transactions.serve)
         try:
             return await self._transactions.open(resume)
         except KafkaException as error:
-            raise _refused_configuration(error) from error
+            raise Stopped(refused_configuration(error.args[0].str())) from error
 
     async def _living_link(self, plan: Plan, *, alone: bool) -> Link:
         """The link, made anew after a fatal error; only for who cannot overtake what the old one had."""
@@ -211,45 +221,10 @@ class Session:
                 " ; ".join(plan.acls(["TOPIC"])),
             )
         except KafkaException as error:
-            raise _refused_configuration(error) from error
+            raise Stopped(refused_configuration(error.args[0].str())) from error
         self._serving = trio.CancelScope()
-        self._nursery.start_soon(_serve, self._link, self._serving)
+        self._nursery.start_soon(_until, self._serving, self._link.serve)
         await trio.lowlevel.checkpoint()
-
-    async def _look_at_new_topics(self, plan: Plan, parcels: Sequence[Parcel]) -> None:
-        names = {messages[0].topic for _, messages in parcels} - self._checked
-        if names and self._composer is not None:
-            control = self._composer.control
-            await self._check(plan, plan.wanted(sorted(names - control), sorted(names & control)))
-
-    async def _check(self, plan: Plan, wanted: Wanted) -> None:
-        """Look at topics, and make those that are missing if so configured.
-
-        Raises:
-            Unavailable: records cannot go there now.
-        """
-        if not wanted.names:
-            return
-        try:
-            found, made = await trio.to_thread.run_sync(
-                _inspect,
-                plan,
-                wanted,
-                self._options.create_topics,
-                limiter=self._limiter,
-                abandon_on_cancel=True,
-            )
-        except Broken as error:
-            raise Unavailable(error.trouble.sentence, reason=error.trouble.reason) from error
-        if made:
-            log("info", "kafka topics made", sink=plan.context.name, topics=made)
-        for trouble in (*found.troubles, *map(missing, found.missing)):
-            raise Unavailable(trouble.sentence, reason=trouble.reason)
-        for advice in found.advice:
-            log("warning", "kafka topic", sink=plan.context.name, advice=advice)
-        if self._composer is not None:
-            self._composer.limits |= found.limits
-        self._checked.update(wanted.names)
 
 
 async def problems(options: "Kafka", context: Context) -> Sequence[str]:
@@ -260,7 +235,7 @@ async def problems(options: "Kafka", context: Context) -> Sequence[str]:
     if wrong:
         return wrong
     try:
-        found, _ = await trio.to_thread.run_sync(_inspect, plan, wanted, None, abandon_on_cancel=True)
+        found, _ = await trio.to_thread.run_sync(inspect, plan, wanted, None, abandon_on_cancel=True)
     except Broken as error:
         return [error.trouble.sentence]
     except SecretError as error:
@@ -286,27 +261,6 @@ async def _compose(composer: Composer, batch: Delivery, refused: dict[int, str])
     return parcels
 
 
-def _inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Findings, list[str]]:
-    """Look at topics, and make what is missing if so configured; blocks for some seconds at most."""
-    try:
-        preflight = Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)
-    except KafkaException as error:
-        raise _refused_configuration(error) from error
-    acls = " ; ".join(plan.acls(wanted.names))
-    found = preflight.look(wanted, acls)
-    if not found.missing or create is None:
-        return found, []
-    made = list(found.missing)
-    preflight.create(made, wanted, create)
-    return preflight.look_for(made, wanted, acls), made
-
-
-def _refused_configuration(error: KafkaException) -> Stopped:
-    return Stopped(
-        f"Kafka's client refuses its configuration: {shorten(error.args[0].str())}; see `properties`."
-    )
-
-
-async def _serve(link: Link | Transactions, scope: trio.CancelScope) -> None:
+async def _until(scope: trio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
     with scope:
-        await link.serve()
+        await work()

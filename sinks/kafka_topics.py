@@ -94,6 +94,18 @@ class Topics:
         data = [] if self._namespaced else [self.data(stream, "") for stream in streams]
         return sorted(set(data)), sorted({self.control(stream) for stream in streams})
 
+    def streams_of(self, topic: str, streams: Iterable[StreamInfo]) -> list[str]:
+        """Names of streams whose changes may go to a topic; none for a topic without changes."""
+        streams = list(streams)
+        if topic in {self.control(stream) for stream in streams}:
+            return []
+        return [stream.name for stream in streams if self._pattern(stream).fullmatch(topic)]
+
+    def _pattern(self, stream: StreamInfo) -> re.Pattern[str]:
+        """What `data` may return for a stream."""
+        parts = self._topic.split("{namespace}")
+        return re.compile("[A-Za-z0-9._-]+".join(re.escape(self._render(part, stream, "")) for part in parts))
+
     def _render(self, template: str, stream: StreamInfo, namespace: str) -> str:
         values = {
             "cluster": self._cluster,

@@ -102,7 +102,7 @@ class Transactions:
         """Take over the transactional id, which ends any earlier instance, and read the cursor.
 
         Returns:
-            The place that Kafka has; what was given when it has none.
+            The place that Kafka has; the beginning of the given log when it has none.
 
         Raises:
             Unavailable: Kafka cannot be reached, or a right is missing.
@@ -111,9 +111,7 @@ class Transactions:
         self._resume, self._attempt, self._committed = resume, None, -1
         self._known = await self._take_over()
         if self._known is None:
-            if resume.position:
-                log("warning", "kafka has no cursor of this sink; going on at the log's own", sink=self._id)
-            return resume
+            return Resume(resume.log_id, resume.incarnation, 0)
         return Resume(self._known.log_id, self._known.incarnation, self._known.position)
 
     async def deliver(
@@ -203,6 +201,10 @@ class Transactions:
         found = await self._take_over()
         if self._attempt is not None and found == self._attempt:
             self._settle(self._attempt)
+        elif found is None:
+            if self._known is not None:
+                log("error", "kafka lost the cursor of this sink; going on at the log's own", sink=self._id)
+            self._known = None
         elif found != self._known:
             raise self._superseded()
         self._attempt = None
@@ -241,9 +243,11 @@ class Transactions:
     def _late(self, begun: float, limit: float) -> bool:
         """Whether an answer is overdue; long before that it is told what is waited for."""
         waited = trio.current_time() - begun
-        if waited > _PATIENCE_SECONDS:
-            self._voice.tell(self._voice.silence(waited))
-        return waited > limit
+        if waited <= _PATIENCE_SECONDS:
+            return False
+        trouble = self._voice.silence(waited)
+        self._voice.tell(trouble)
+        return trouble.certain or waited > limit
 
     def _indefinite(self, error: KafkaError, what: str) -> Unavailable:
         """It is not known what became of the transaction; the next call finds out."""

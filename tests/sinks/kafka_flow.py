@@ -59,6 +59,11 @@ class Flow:
             assert await self.worker.drain(trio.current_time() + _PATIENCE_SECONDS), self.worker.stats
             nursery.cancel_scope.cancel()
 
+    @property
+    def end(self) -> int:
+        """Position of the newest change."""
+        return self._log.end()
+
     async def goes_on(self) -> None:
         """Returns when Kafka owns records that are newer than this call."""
         wanted = self._log.end() + _MORE

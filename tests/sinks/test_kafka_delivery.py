@@ -13,7 +13,7 @@ from bridge.changes.envelope import Format
 from bridge.delivery.sink import Checked, Context, Delivery, Rejected, Sink, Stopped, Unavailable
 from bridge.errors import InvariantError
 from bridge.secret import Secret
-from sinks import kafka_session
+from sinks import kafka_keeper
 from sinks.kafka import Kafka
 from sinks.kafka_admin import Findings, Preflight, Wanted
 from sinks.kafka_errors import Trouble
@@ -256,7 +256,7 @@ async def test_a_topic_just_made_is_looked_for_again_before_it_is_called_missing
                 found.missing = wanted.names
             return found
 
-    monkeypatch.setattr(kafka_session, "Preflight", Lagging)
+    monkeypatch.setattr(kafka_keeper, "Preflight", Lagging)
     async with opened(sink(kafka.bootstrap, topic)) as open_sink:
         await open_sink.deliver(delivery(record(1)))
         assert [m.position for m in await read(kafka.bootstrap, topic)] == [1]

@@ -11,7 +11,7 @@ import trio.testing
 from bridge.delivery.pacing import Retry
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.logs import Incidents
-from sinks import kafka_link, kafka_session
+from sinks import kafka_keeper, kafka_link
 from sinks.kafka import Kafka
 from sinks.kafka_admin import Findings
 from sinks.kafka_window import LIMIT
@@ -31,7 +31,7 @@ SUMS = 12  # an incident that goes on is summed up every five minutes
 def producers(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
     """Asked for reports once a second: fifty times would take the test a minute, and show no more."""
     monkeypatch.setattr(kafka_link, "_WAITING_SECONDS", 1.0)
-    monkeypatch.setattr(kafka_session, "_inspect", lambda *_: (Findings(), []))
+    monkeypatch.setattr(kafka_keeper, "inspect", lambda *_: (Findings(), []))
     return install(monkeypatch)
 
 

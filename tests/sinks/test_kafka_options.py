@@ -363,7 +363,7 @@ async def test_a_topic_that_a_record_names_first_is_looked_at_as_what_its_record
         looked_at.append(wanted)
         raise Broken(Trouble("enough", "enough", certain=True))
 
-    monkeypatch.setattr("sinks.kafka_session._inspect", inspect)
+    monkeypatch.setattr("sinks.kafka_keeper.inspect", inspect)
     kafka = Kafka("127.0.0.1:1", "audit.control", control_topic="gaps")
     for change in ("MODIFIED", "RESYNC"):
         async with kafka:

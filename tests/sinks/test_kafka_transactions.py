@@ -83,6 +83,17 @@ async def test_a_log_that_kafka_does_not_know_is_told_not_decided(
     assert await positions(kafka, topic) == [1, 2, 3, 4, 5, 1, 2, 3]
 
 
+async def test_a_kafka_without_a_cursor_says_that_it_has_nothing_and_gets_what_follows(
+    kafka: Broker, topic: str, where: Context
+) -> None:
+    """The worker then tells that the destination was emptied, and goes on where the log is."""
+    async with transactional(kafka, topic) as emptied:
+        assert await emptied.open(Resume("log", 2, 5), where) == Resume("log", 2, 0)
+        await emptied.deliver(span(6, 8))
+        assert await emptied.open(Resume("log", 2, 5), where) == Resume("log", 2, 8)
+    assert await positions(kafka, topic) == [6, 7, 8]
+
+
 async def test_a_log_that_went_back_is_not_skipped_to_its_head(
     kafka: Broker, topic: str, where: Context
 ) -> None:
