@@ -75,8 +75,8 @@ class CursorStore:
     def read(self) -> Cursor | None:
         """The newest committed cursor, or None when there is none.
 
-        Only after `init_transactions`, which ends what an earlier instance has left open: so the committed
-        end is the end.
+        After `init_transactions`, which ends what an earlier instance has left open, it is the last one;
+        before, what is still open is not seen.
 
         Raises:
             Unreadable: Kafka does not give it now.

@@ -17,7 +17,8 @@ from bridge.delivery.sink import Delivery, Record, Resume, Stopped, Unavailable
 from bridge.errors import InvariantError
 from bridge.logs import log
 from sinks.kafka_cursor import Cursor, CursorStore, Unreadable
-from sinks.kafka_errors import NOT_THE_BATCH, delivery_trouble, shorten
+from sinks.kafka_ends import Aborted, Moved, Spoilt
+from sinks.kafka_errors import delivery_trouble, refused_configuration, shorten
 from sinks.kafka_messages import Message
 from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
@@ -32,7 +33,6 @@ _ABORT_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 3.0
 _FULL_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 0.25
-_TAKEN_BACK: Final = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
 
 
 class Run(Protocol):
@@ -41,24 +41,6 @@ class Run(Protocol):
     def __call__(self, function: Callable[..., Any], /, *arguments: Any) -> Awaitable[Any]:
         """Its result."""
         ...
-
-
-class _Aborted(Exception):
-    """The transaction was aborted, for certain; `errors` are the messages', with name, words and topic."""
-
-    def __init__(self, errors: Sequence[tuple[str, str, str]]) -> None:
-        super().__init__(errors)
-        # An abort takes back what waits, and that may be reported before what it was for.
-        self.errors = sorted(errors, key=lambda error: error[0] in _TAKEN_BACK)
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether a single record may have spoilt it."""
-        return any(name in NOT_THE_BATCH for name, _, _ in self.errors)
-
-
-class _Spoilt(Exception):
-    """The client itself refused a message, so the transaction must be aborted."""
 
 
 class Transactions:
@@ -91,6 +73,7 @@ class Transactions:
         self._resume = Resume("", 0, 0)
         self._known: Cursor | None = None  # what Kafka is known to have as its newest cursor
         self._attempt: Cursor | None = None  # whether this one was committed is not known
+        self._ours = False  # the transactional id is ours, and `_known` is what we found there
         self._committed = -1  # committed by us since `open`, so certainly of this log
         self._errors: list[tuple[str, str, str]] = []
         self._begun = 0.0
@@ -99,17 +82,16 @@ class Transactions:
         self._dropped: list[Producer] = []
 
     async def open(self, resume: Resume) -> Resume:
-        """Take over the transactional id, which ends any earlier instance, and read the cursor.
+        """Read the cursor. Nobody is fenced yet: the place may be one that this log does not know.
 
         Returns:
             The place that Kafka has; the beginning of the given log when it has none.
 
         Raises:
             Unavailable: Kafka cannot be reached, or a right is missing.
-            KafkaException: the client refuses its configuration.
         """
-        self._resume, self._attempt, self._committed = resume, None, -1
-        self._known = await self._take_over()
+        self._resume, self._attempt, self._committed, self._ours = resume, None, -1, False
+        self._known = await self._read()
         if self._known is None:
             return Resume(resume.log_id, resume.incarnation, 0)
         return Resume(self._known.log_id, self._known.incarnation, self._known.position)
@@ -142,7 +124,7 @@ class Transactions:
             messages = [message for record in chunk for message in parcels[record.position]]
             try:
                 await self._commit(messages, cursor)
-            except _Aborted as aborted:
+            except Aborted as aborted:
                 if not chunk or not aborted.one_by_one:
                     self._complain(aborted)
                 # This one would go on with a sequence that the refused batch has torn.
@@ -192,6 +174,7 @@ class Transactions:
         """Find out what became of an open end, and have a producer.
 
         Raises:
+            Moved: Kafka finished what an earlier instance had left open, after `open` had read the cursor.
             Stopped: the cursor is neither what we had nor what we tried: somebody else writes there.
         """
         if self._attempt is not None:
@@ -199,6 +182,10 @@ class Transactions:
         if self._producer is not None:
             return
         found = await self._take_over()
+        if not self._ours and found != self._known:
+            self._discard()
+            raise Moved("Kafka's place in the log has moved on: it is asked anew.")
+        self._ours = True
         if self._attempt is not None and found == self._attempt:
             self._settle(self._attempt)
         elif found is None:
@@ -214,9 +201,12 @@ class Transactions:
         self._committed = max(self._committed, cursor.position)
 
     async def _take_over(self) -> Cursor | None:
-        """A new producer, and the cursor that Kafka shows once everything older is finished."""
+        """A new producer, which fences any other, and the cursor once everything older is finished."""
         self._discard()
-        producer = self._producer = await self._alone(client, Producer, self._configuration)
+        try:
+            producer = self._producer = await self._alone(client, Producer, self._configuration)
+        except KafkaException as error:
+            raise Stopped(refused_configuration(error.args[0].str())) from error
         begun = trio.current_time()
         while True:
             try:
@@ -224,6 +214,9 @@ class Transactions:
                 break
             except KafkaException as error:
                 self._consider(error.args[0], late=self._late(begun, _INIT_SECONDS))
+        return await self._read()
+
+    async def _read(self) -> Cursor | None:
         try:
             return await self._alone(self._store.read)  # type: ignore[no-any-return]
         except Unreadable as error:
@@ -259,7 +252,7 @@ class Transactions:
         """One transaction. On return it is committed.
 
         Raises:
-            _Aborted: it is aborted.
+            Aborted: it is aborted.
             Unavailable: which of both is not known yet; `_resolve` will.
             Stopped: another instance has taken over.
         """
@@ -279,7 +272,7 @@ class Transactions:
                 if not problem.retriable() or self._late(begun, _COMMIT_SECONDS):
                     raise self._indefinite(problem, "did not say whether it has committed") from error
                 step = self._commit_slice
-            except _Spoilt:
+            except Spoilt:
                 await self._abort()
             else:
                 self._settle(cursor)
@@ -290,7 +283,7 @@ class Transactions:
         """Abort what is open. Messages still on their way would end in a fatal error: they settle first.
 
         Raises:
-            _Aborted: it is done.
+            Aborted: it is done.
             Unavailable: it is not known.
         """
         begun = trio.current_time()
@@ -302,7 +295,7 @@ class Transactions:
                     raise self._indefinite(error.args[0], "did not abort a transaction") from error
             else:
                 self._attempt = None
-                raise _Aborted(self._errors)
+                raise Aborted(self._errors)
 
     def _fenced(self, error: KafkaException) -> None:
         """Another instance did it, or Kafka itself, if this transaction lasted longer than it may.
@@ -318,7 +311,7 @@ class Transactions:
             "Kafka ended a transaction that took too long; its cursor will be asked.", reason="timeout"
         ) from error
 
-    def _complain(self, aborted: _Aborted) -> None:
+    def _complain(self, aborted: Aborted) -> None:
         name, text, topic = aborted.errors[0] if aborted.errors else ("aborted", "no reason was given", "")
         trouble = delivery_trouble(name, text, topic, self._acls)
         if name in {"_MSG_TIMED_OUT", "aborted"} and self._voice.trouble is not None:
@@ -371,7 +364,7 @@ class Transactions:
                 producer.poll(_FULL_SECONDS)
             except KafkaException as error:
                 self._errors.append((error.args[0].name(), error.args[0].str(), topic))
-                raise _Spoilt from error
+                raise Spoilt from error
             else:
                 return
 
