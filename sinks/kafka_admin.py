@@ -61,6 +61,14 @@ class Wanted:
         """All of them, once."""
         return sorted({*self.data, *self.control, *([self.cursor] if self.cursor else [])})
 
+    def how(self, name: str) -> str:
+        """How a person makes it."""
+        if name == self.cursor:
+            return "with one partition and cleanup.policy=compact"
+        if name not in self.data:
+            return "with cleanup.policy=delete"
+        return "with cleanup.policy=compact" if self.tombstones else ""
+
 
 class Identity(NamedTuple):
     """What tells a topic from a later one of the same name.
@@ -219,6 +227,11 @@ class Preflight:
             policy = values.get("cleanup.policy") or ""
             if name == wanted.cursor and policy != "compact":
                 found.troubles.append(_cursor_trouble(name, f"has cleanup.policy={policy}"))
+            if name in wanted.control and name not in wanted.data and "compact" in policy:
+                found.advice.append(
+                    f"The control topic {name} has cleanup.policy={policy}, which keeps only the last RESYNC "
+                    "or POISON of each resource: set cleanup.policy=delete."
+                )
             if name in wanted.data and wanted.tombstones and "compact" not in policy:
                 found.advice.append(
                     f"Topic {name} has cleanup.policy={policy}, so tombstones remove nothing: "

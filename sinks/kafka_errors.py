@@ -142,12 +142,16 @@ def authorization(topic: str, acls: str) -> Trouble:
     )
 
 
-def missing(topic: str) -> Trouble:
-    """A topic is missing, and nobody makes it."""
+def missing(topic: str, how: str = "") -> Trouble:
+    """A topic is missing, and nobody makes it.
+
+    Args:
+        topic: its name.
+        how: it must be made, as `with cleanup.policy=compact`, or "" where that is not known.
+    """
+    words = f", {how}," if how else ""
     return Trouble(
-        "topic",
-        f"Topic {topic} does not exist: create it, with cleanup.policy=compact, or set `createTopics`.",
-        certain=True,
+        "topic", f"Topic {topic} does not exist: create it{words} or set `createTopics`.", certain=True
     )
 
 

@@ -73,7 +73,7 @@ class Keeper:
             found, made = await self._inspect(wanted)
         except Broken as error:
             raise _unavailable(error.trouble) from error
-        trouble = self._take(found, made)
+        trouble = self._take(found, made, wanted)
         if trouble is not None:
             raise _unavailable(trouble)
         self._data.update(wanted.data)
@@ -125,7 +125,7 @@ class Keeper:
             if error.trouble.reason == "topic":
                 self._set(error.trouble)
         else:
-            self._set(self._take(found, made))
+            self._set(self._take(found, made, wanted))
 
     def _set(self, trouble: Trouble | None) -> None:
         if trouble is None and self._voice.trouble == self._trouble:
@@ -145,7 +145,7 @@ class Keeper:
             self._plan.shared(), self._plan.voice(quiet=True), self._plan.options.bootstrap_servers
         )
 
-    def _take(self, found: Findings, made: Sequence[str]) -> Trouble | None:
+    def _take(self, found: Findings, made: Sequence[str], wanted: Wanted) -> Trouble | None:
         """Tell what is new; what keeps records from going there."""
         if made:
             log("info", "kafka topics made", sink=self._plan.context.name, topics=made)
@@ -161,7 +161,7 @@ class Keeper:
                     topic=name,
                     partitions=identity.partitions,
                 )
-        for trouble in (*found.troubles, *(missing(name) for name in found.missing)):
+        for trouble in (*found.troubles, *(missing(name, wanted.how(name)) for name in found.missing)):
             return trouble
         for advice in found.advice:
             log("warning", "kafka topic", sink=self._plan.context.name, advice=advice)

@@ -244,7 +244,7 @@ async def problems(options: "Kafka", context: Context) -> Sequence[str]:
         return [str(error)]
     troubles: list[Trouble] = list(found.troubles)
     if options.create_topics is None:
-        troubles += map(missing, found.missing)
+        troubles += [missing(name, wanted.how(name)) for name in found.missing]
     return [*(trouble.sentence for trouble in troubles), *found.advice]
 
 

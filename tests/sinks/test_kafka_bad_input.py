@@ -230,7 +230,7 @@ def test_what_a_connection_says_becomes_a_sentence(name: str, text: str, sentenc
         ),
         ("CLUSTER_AUTHORIZATION_FAILED", "an administrator must run: ACLS"),
         ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "its transactional id; an administrator must run: ACLS"),
-        ("UNKNOWN_TOPIC_OR_PART", "Topic t does not exist: create it, with cleanup.policy=compact"),
+        ("UNKNOWN_TOPIC_OR_PART", "Topic t does not exist: create it or set `createTopics`."),
         ("CORRUPT", "Kafka did not take a record for topic t: words (CORRUPT)."),
     ],
 )

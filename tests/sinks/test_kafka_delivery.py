@@ -269,6 +269,28 @@ async def test_tombstones_without_compaction_are_worth_a_word(kafka: Broker, top
     assert await sink(kafka.bootstrap, topic, on_delete="event").problems(context()) == []
 
 
+async def test_a_control_topic_that_is_compacted_is_worth_a_word(kafka: Broker, topic: str) -> None:
+    """All control messages of a resource have one key."""
+    control = f"{topic}-control"
+    create_topic(kafka.bootstrap, control, **{"cleanup.policy": "compact"})
+    (advice,) = await sink(kafka.bootstrap, topic, control_topic=control).problems(context())
+    assert advice.startswith(f"The control topic {control} has cleanup.policy=compact")
+    assert advice.endswith("set cleanup.policy=delete.")
+
+
+async def test_each_missing_topic_is_told_with_how_to_make_it(kafka: Broker, topic: str) -> None:
+    where = context()
+    missing = sink(kafka.bootstrap, topic, create_topics=None, delivery="transactional")
+    assert sorted(await missing.problems(where)) == sorted(
+        f"Topic {name} does not exist: create it, with {how}, or set `createTopics`."
+        for name, how in {
+            f"kube-bridge.c.{where.name}.cursor": "one partition and cleanup.policy=compact",
+            topic: "cleanup.policy=compact",
+            f"{topic}.control": "cleanup.policy=delete",
+        }.items()
+    )
+
+
 async def test_checking_makes_no_topic(kafka: Broker, topic: str) -> None:
     assert await sink(kafka.bootstrap, topic).problems(context()) == []
     without = sink(kafka.bootstrap, topic, create_topics=None)
