@@ -178,8 +178,16 @@ class Preflight:
                     raise self._broken(error) from error
         return found
 
-    def create(self, names: Sequence[str], wanted: Wanted, how: CreateTopics) -> list[str]:
+    def create(
+        self, names: Sequence[str], wanted: Wanted, how: CreateTopics, *, rehearse: bool = False
+    ) -> list[str]:
         """Make topics; one that somebody else has just made is left as it is.
+
+        Args:
+            names: of these.
+            wanted: what they are for.
+            how: they are made.
+            rehearse: only ask whether they could be.
 
         Returns:
             Those that were made.
@@ -189,7 +197,9 @@ class Preflight:
         """
         done: list[str] = []
         made = self._admin.create_topics(
-            [_new_topic(name, wanted, how) for name in names], request_timeout=_SECONDS
+            [_new_topic(name, wanted, how) for name in names],
+            request_timeout=_SECONDS,
+            validate_only=rehearse,
         )
         for name, future in made.items():
             try:

@@ -20,7 +20,7 @@ from sinks.kafka_options import CreateTopics
 from sinks.kafka_plan import Plan
 from sinks.kafka_voice import Voice
 
-__all__ = ["Keeper", "inspect"]
+__all__ = ["Keeper", "inspect", "rehearse"]
 
 _EVERY_SECONDS: Final = 5.0
 
@@ -176,6 +176,26 @@ class Keeper:
         log(level, event, sink=context.name, topic=topic, **advice)
 
 
+def rehearse(plan: Plan, wanted: Wanted) -> Findings:
+    """Look at topics, and ask whether what is missing could be made; blocks for some seconds at most.
+
+    Raises:
+        Broken: Kafka cannot be asked.
+        Stopped: the client refuses its configuration.
+    """
+    preflight, create = _preflight(plan), plan.options.create_topics
+    found = preflight.look(wanted, " ; ".join(plan.acls(wanted.names)))
+    for name in found.missing:
+        if create is None:
+            found.troubles.append(missing(name, wanted.how(name)))
+            continue
+        try:
+            preflight.create([name], wanted, create, rehearse=True)
+        except Broken as error:
+            found.troubles.append(error.trouble)
+    return found
+
+
 def inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Findings, list[str]]:
     """Look at topics, and make what is missing if so configured; blocks for some seconds at most.
 
@@ -186,16 +206,20 @@ def inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Fi
         Broken: Kafka cannot be asked, or refuses to make one.
         Stopped: the client refuses its configuration.
     """
-    try:
-        preflight = Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)
-    except KafkaException as error:
-        raise Stopped(refused_configuration(error.args[0].str())) from error
+    preflight = _preflight(plan)
     acls = " ; ".join(plan.acls(wanted.names))
     found = preflight.look(wanted, acls)
     if not found.missing or create is None:
         return found, []
     made = preflight.create(found.missing, wanted, create)
     return preflight.look_for(found.missing, wanted, acls), made
+
+
+def _preflight(plan: Plan) -> Preflight:
+    try:
+        return Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)
+    except KafkaException as error:
+        raise Stopped(refused_configuration(error.args[0].str())) from error
 
 
 def _unavailable(trouble: Trouble) -> Unavailable:

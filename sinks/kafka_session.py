@@ -15,8 +15,8 @@ from bridge.secret import SecretError
 from sinks.kafka_admin import Broken
 from sinks.kafka_client import message_max_bytes, transactional
 from sinks.kafka_cursor import CursorStore
-from sinks.kafka_errors import Trouble, missing, refused_configuration
-from sinks.kafka_keeper import Keeper, inspect
+from sinks.kafka_errors import refused_configuration
+from sinks.kafka_keeper import Keeper, rehearse
 from sinks.kafka_link import Link, Parcel
 from sinks.kafka_messages import Composer, Refused
 from sinks.kafka_plan import Plan
@@ -235,17 +235,14 @@ async def problems(options: "Kafka", context: Context) -> Sequence[str]:
     if wrong:
         return wrong
     try:
-        found, _ = await trio.to_thread.run_sync(inspect, plan, wanted, None, abandon_on_cancel=True)
+        found = await trio.to_thread.run_sync(rehearse, plan, wanted, abandon_on_cancel=True)
     except Broken as error:
         return [error.trouble.sentence]
     except SecretError as error:
         return [f"Kafka: {error}."]
     except Stopped as error:
         return [str(error)]
-    troubles: list[Trouble] = list(found.troubles)
-    if options.create_topics is None:
-        troubles += [missing(name, wanted.how(name)) for name in found.missing]
-    return [*(trouble.sentence for trouble in troubles), *found.advice]
+    return [*(trouble.sentence for trouble in found.troubles), *found.advice]
 
 
 async def _compose(composer: Composer, batch: Delivery, refused: dict[int, str]) -> list[Parcel]:

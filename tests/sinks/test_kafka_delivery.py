@@ -291,6 +291,16 @@ async def test_each_missing_topic_is_told_with_how_to_make_it(kafka: Broker, top
     )
 
 
+async def test_topics_that_could_not_be_made_are_told_by_a_check(kafka: Broker, topic: str) -> None:
+    """Here there is one broker."""
+    problems = await sink(kafka.bootstrap, topic, create_topics=CreateTopics(1, 3)).problems(context())
+    assert [problem.split(" (")[0] for problem in problems] == [
+        f"Topic {topic} cannot be created",
+        f"Topic {topic}.control cannot be created",
+    ]
+    assert all(problem.endswith("check `createTopics`.") for problem in problems)
+
+
 async def test_checking_makes_no_topic(kafka: Broker, topic: str) -> None:
     assert await sink(kafka.bootstrap, topic).problems(context()) == []
     without = sink(kafka.bootstrap, topic, create_topics=None)
