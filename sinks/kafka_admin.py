@@ -16,7 +16,7 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from sinks.kafka_errors import Trouble, authorization, shorten
+from sinks.kafka_errors import Acls, Trouble, authorization, shorten
 from sinks.kafka_options import CreateTopics
 from sinks.kafka_probe import probe
 from sinks.kafka_token import client
@@ -91,6 +91,7 @@ class Findings:
         advice: sentences about what will hurt later.
         limits: topic -> its `max.message.bytes`.
         missing: topics that do not exist.
+        forbidden: topics that may not be written to.
         identities: of topics that do.
     """
 
@@ -98,22 +99,24 @@ class Findings:
     advice: list[str] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    forbidden: list[str] = field(default_factory=list)
     identities: dict[str, Identity] = field(default_factory=dict)
 
 
 class Preflight:
     """Looks at topics with a client of its own, which ends with it."""
 
-    def __init__(self, configuration: Mapping[str, Any], voice: Voice, servers: str) -> None:
+    def __init__(self, configuration: Mapping[str, Any], voice: Voice, servers: str, acls: Acls) -> None:
         """`configuration` is librdkafka's, without its callbacks."""
         callbacks = {"error_cb": voice.error, "logger": voice.logger}
         self._admin = client(AdminClient, dict(configuration) | callbacks)
         self._voice = voice
         self._servers = servers
+        self._acls = acls
         protocol = str(configuration.get("security.protocol", ""))
         self._tls, self._sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
 
-    def look(self, wanted: Wanted, acls: str) -> Findings:
+    def look(self, wanted: Wanted) -> Findings:
         """Look at topics, and change nothing.
 
         Raises:
@@ -132,20 +135,20 @@ class Preflight:
                 if code in _UNKNOWN:
                     found.missing.append(name)
                 elif code == "TOPIC_AUTHORIZATION_FAILED":
-                    found.troubles.append(authorization(name, acls))
+                    found.forbidden.append(name)
                 else:
                     raise self._broken(error) from error
                 continue
             there.append(name)
             found.identities[name] = _identity(topic)
             if AclOperation.WRITE not in (topic.authorized_operations or [AclOperation.WRITE]):
-                found.troubles.append(authorization(name, acls))
+                found.forbidden.append(name)
             if name == wanted.cursor and len(topic.partitions) != 1:
                 found.troubles.append(_cursor_trouble(name, f"has {len(topic.partitions)} partitions"))
         self._configurations(there, wanted, found)
         return found
 
-    def look_for(self, made: Sequence[str], wanted: Wanted, acls: str) -> Findings:
+    def look_for(self, made: Sequence[str], wanted: Wanted) -> Findings:
         """As `look`, when what was just made is known to the broker that is asked; for some seconds at most.
 
         Raises:
@@ -153,7 +156,7 @@ class Preflight:
         """
         deadline = time.monotonic() + _SECONDS
         while True:
-            found = self.look(wanted, acls)
+            found = self.look(wanted)
             if not set(made).intersection(found.missing) or time.monotonic() > deadline:
                 return found
             time.sleep(_SLICE_SECONDS)
@@ -208,12 +211,10 @@ class Preflight:
                 code = error.args[0].name()
                 if code == "TOPIC_ALREADY_EXISTS":
                     continue
-                sentence = f"Topic {name} cannot be created ({error.args[0].str()}): check `createTopics`"
                 if code in {"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED"}:
-                    sentence += (
-                        f", or run kafka-acls --bootstrap-server {self._servers} --add --operation Create"
-                    )
-                raise Broken(Trouble("topic", f"{sentence}.", certain=True)) from error
+                    raise Broken(authorization([name], self._acls([name]))) from error
+                sentence = f"Topic {name} cannot be created ({error.args[0].str()}): check `createTopics`."
+                raise Broken(Trouble("topic", sentence, certain=True)) from error
             done.append(name)
         return done
 

@@ -4,10 +4,12 @@ Errors are named as librdkafka names them (`KafkaError.name()`).
 """
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 __all__ = [
     "NOT_THE_BATCH",
+    "Acls",
     "Trouble",
     "authorization",
     "connection_trouble",
@@ -21,6 +23,9 @@ NOT_THE_BATCH: Final = frozenset(
     ("MSG_SIZE_TOO_LARGE", "_MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG")
 )
 """Errors that one message causes and that a broker answers for its whole batch."""
+
+Acls = Callable[[Sequence[str]], Sequence[str]]
+"""Topics -> the commands that give the rights to write there."""
 
 _DISCONNECTS: Final = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_TIMED_OUT_QUEUE")
 _LONGEST: Final = 300
@@ -109,21 +114,23 @@ def _tls(host: str, rest: str, lower: str) -> str:
     return f"TLS to Kafka at {host} failed: {rest}."
 
 
-def delivery_trouble(name: str, text: str, topic: str, acls: str) -> Trouble:
+def delivery_trouble(name: str, text: str, topic: str, acls: Acls) -> Trouble:
     """What it means that a message was not taken.
 
     Args:
         name: of the error.
         text: librdkafka's own words.
-        topic: where the message was to go.
-        acls: the commands that give the rights.
+        topic: where the message was to go; "" where that is not known.
+        acls: topics -> the commands that give the rights.
     """
+    topics = [topic] if topic else []
     if name in {"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED"}:
-        return authorization(topic, acls)
+        return authorization(topics, acls(topics))
     if name == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
+        commands = " ; ".join(acls(topics))
         return Trouble(
             "authorization",
-            f"Kafka does not allow this user its transactional id; an administrator must run: {acls}",
+            f"Kafka does not allow this user its transactional id; an administrator must run: {commands}",
             certain=True,
         )
     if name in {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}:
@@ -133,11 +140,19 @@ def delivery_trouble(name: str, text: str, topic: str, acls: str) -> Trouble:
     )
 
 
-def authorization(topic: str, acls: str) -> Trouble:
-    """A right is missing."""
+def authorization(topics: Sequence[str], commands: Sequence[str], *, lines: bool = False) -> Trouble:
+    """A right is missing.
+
+    Args:
+        topics: that may not be written to.
+        commands: that give the rights.
+        lines: one command a line.
+    """
+    run = "".join(f"\n      {command}" for command in commands) if lines else f" {' ; '.join(commands)}"
+    where = f" to topic {', '.join(topics)}" if topics else ""
     return Trouble(
         "authorization",
-        f"Kafka does not allow this user to write to topic {topic}; an administrator must run: {acls}",
+        f"Kafka does not allow this user to write{where}; an administrator must run:{run}",
         certain=True,
     )
 

@@ -14,7 +14,7 @@ from bridge.delivery.sink import Stopped, Unavailable
 from bridge.logs import Level, log
 from bridge.secret import SecretError
 from sinks.kafka_admin import Broken, Findings, Identity, Preflight, Wanted
-from sinks.kafka_errors import Trouble, missing, refused_configuration
+from sinks.kafka_errors import Trouble, authorization, missing, refused_configuration
 from sinks.kafka_link import Parcel
 from sinks.kafka_options import CreateTopics
 from sinks.kafka_plan import Plan
@@ -109,7 +109,7 @@ class Keeper:
                 if preflight is None:
                     preflight = await trio.to_thread.run_sync(self._quiet, abandon_on_cancel=True)
                 now = await trio.to_thread.run_sync(preflight.identities, names, abandon_on_cancel=True)
-            except (Broken, KafkaException, SecretError, OSError):
+            except (Broken, Stopped, SecretError, OSError):
                 preflight = None  # the producer says what is wrong; its credentials may be new
                 continue
             await self._compare(now)
@@ -122,7 +122,7 @@ class Keeper:
         try:
             found, made = await self._inspect(wanted) if wanted.names else (Findings(), [])
         except Broken as error:
-            if error.trouble.reason == "topic":
+            if error.trouble.reason in {"topic", "authorization"}:
                 self._set(error.trouble)
         else:
             self._set(self._take(found, made, wanted))
@@ -141,9 +141,7 @@ class Keeper:
 
     def _quiet(self) -> Preflight:
         """One whose connection is of no interest: the producer's own says what is wrong."""
-        return Preflight(
-            self._plan.shared(), self._plan.voice(quiet=True), self._plan.options.bootstrap_servers
-        )
+        return _preflight(self._plan, quiet=True)
 
     def _take(self, found: Findings, made: Sequence[str], wanted: Wanted) -> Trouble | None:
         """Tell what is new; what keeps records from going there."""
@@ -161,6 +159,8 @@ class Keeper:
                     topic=name,
                     partitions=identity.partitions,
                 )
+        if found.forbidden:
+            return authorization(found.forbidden, self._plan.acls(found.forbidden))
         for trouble in (*found.troubles, *(missing(name, wanted.how(name)) for name in found.missing)):
             return trouble
         for advice in found.advice:
@@ -184,7 +184,7 @@ def rehearse(plan: Plan, wanted: Wanted) -> Findings:
         Stopped: the client refuses its configuration.
     """
     preflight, create = _preflight(plan), plan.options.create_topics
-    found = preflight.look(wanted, " ; ".join(plan.acls(wanted.names)))
+    found = preflight.look(wanted)
     for name in found.missing:
         if create is None:
             found.troubles.append(missing(name, wanted.how(name)))
@@ -192,7 +192,12 @@ def rehearse(plan: Plan, wanted: Wanted) -> Findings:
         try:
             preflight.create([name], wanted, create, rehearse=True)
         except Broken as error:
-            found.troubles.append(error.trouble)
+            if error.trouble.reason == "authorization":
+                found.forbidden.append(name)
+            else:
+                found.troubles.append(error.trouble)
+    if found.forbidden:
+        found.troubles.append(authorization(found.forbidden, plan.acls(found.forbidden), lines=True))
     return found
 
 
@@ -207,17 +212,16 @@ def inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Fi
         Stopped: the client refuses its configuration.
     """
     preflight = _preflight(plan)
-    acls = " ; ".join(plan.acls(wanted.names))
-    found = preflight.look(wanted, acls)
+    found = preflight.look(wanted)
     if not found.missing or create is None:
         return found, []
     made = preflight.create(found.missing, wanted, create)
-    return preflight.look_for(found.missing, wanted, acls), made
+    return preflight.look_for(found.missing, wanted), made
 
 
-def _preflight(plan: Plan) -> Preflight:
+def _preflight(plan: Plan, *, quiet: bool = False) -> Preflight:
     try:
-        return Preflight(plan.shared(), plan.voice(), plan.options.bootstrap_servers)
+        return Preflight(plan.shared(), plan.voice(quiet=quiet), plan.options.bootstrap_servers, plan.acls)
     except KafkaException as error:
         raise Stopped(refused_configuration(error.args[0].str())) from error
 

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from trio.lowlevel import ParkingLot
 
 from bridge.delivery.sink import Unavailable
-from sinks.kafka_errors import NOT_THE_BATCH, Trouble, delivery_trouble
+from sinks.kafka_errors import NOT_THE_BATCH, Acls, Trouble, delivery_trouble
 from sinks.kafka_messages import Message
 from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
@@ -42,12 +42,12 @@ class Link:
     Args:
         configuration: for librdkafka, without its callbacks.
         voice: listens to it.
-        acls: commands that give the rights, for the sentence about a missing one.
+        acls: topics -> commands that give the rights, for the sentence about a missing one.
 
     Made in a thread: the client waits a second for a token where it needs one.
     """
 
-    def __init__(self, configuration: dict[str, Any], voice: Voice, acls: str) -> None:
+    def __init__(self, configuration: dict[str, Any], voice: Voice, acls: Acls) -> None:
         callbacks = {"error_cb": voice.error, "logger": voice.logger}
         self.dead = False
         self._failure: Trouble | None = None

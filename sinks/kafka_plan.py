@@ -37,8 +37,9 @@ class Plan:
         return self.wanted(*self.topics.of(self.context.streams))
 
     def acls(self, names: Sequence[str]) -> list[str]:
-        """Commands that give the rights to these topics."""
+        """Commands that give the rights to these topics; to all that can be named where none is."""
         sasl = self.options.sasl
+        names = names or self.wanted_first().names
         return acl_lines(
             self.options.bootstrap_servers,
             f"User:{sasl.username if sasl is not None and sasl.username else 'NAME'}",
@@ -46,6 +47,7 @@ class Plan:
             create=self.options.create_topics is not None,
             transactional_id=self.id if self.options.transactional else "",
             cursor_topic=self.cursor_topic,
+            secured=sasl is not None or self.options.tls is not None,
         )
 
     def voice(self, *, quiet: bool = False) -> Voice:

@@ -188,7 +188,7 @@ class Session:
         configuration |= transactional(plan.id, configuration)
         store = CursorStore(plan.shared(), plan.cursor_topic, plan.id)
         self._transactions = Transactions(
-            configuration, store, self._voice or plan.voice(), plan.acls([]), self._blocking
+            configuration, store, self._voice or plan.voice(), plan.acls, self._blocking
         )
         self._serving = trio.CancelScope()
         self._nursery.start_soon(_until, self._serving, self._transactions.serve)
@@ -218,7 +218,7 @@ class Session:
                 Link,
                 plan.producer(self._limits),
                 self._voice or plan.voice(),
-                " ; ".join(plan.acls(["TOPIC"])),
+                plan.acls,
             )
         except KafkaException as error:
             raise Stopped(refused_configuration(error.args[0].str())) from error

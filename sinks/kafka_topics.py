@@ -126,9 +126,14 @@ def acl_lines(
     create: bool,
     transactional_id: str = "",
     cursor_topic: str = "",
+    secured: bool = False,
 ) -> list[str]:
-    """The rights that the sink needs, as commands that give them."""
-    command = f"kafka-acls --bootstrap-server {servers} --add --allow-principal {principal}"
+    """The rights that the sink needs, as commands that give them.
+
+    An administrator who must log in, too, has that in a file (`secured`).
+    """
+    login = " --command-config admin.properties" if secured else ""
+    command = f"kafka-acls --bootstrap-server {servers}{login} --add --allow-principal {principal}"
     operations = "--operation Write --operation Describe --operation DescribeConfigs"
     if create:
         operations += " --operation Create"

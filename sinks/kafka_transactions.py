@@ -18,7 +18,7 @@ from bridge.errors import InvariantError
 from bridge.logs import log
 from sinks.kafka_cursor import Cursor, CursorStore, Unreadable
 from sinks.kafka_ends import Aborted, Moved, Spoilt
-from sinks.kafka_errors import delivery_trouble, refused_configuration, shorten
+from sinks.kafka_errors import Acls, delivery_trouble, refused_configuration, shorten
 from sinks.kafka_messages import Message
 from sinks.kafka_token import client
 from sinks.kafka_voice import Voice
@@ -50,7 +50,7 @@ class Transactions:
         configuration: librdkafka's, with the transactional id, without callbacks.
         store: where the cursor is kept.
         voice: listens to the producer.
-        acls: commands that give the rights.
+        acls: topics -> commands that give the rights.
         run: runs blocking calls, one at a time.
     """
 
@@ -59,14 +59,14 @@ class Transactions:
         configuration: Mapping[str, Any],
         store: CursorStore,
         voice: Voice,
-        acls: Sequence[str],
+        acls: Acls,
         run: Run,
     ) -> None:
         self._configuration = dict(configuration) | {"error_cb": voice.error, "logger": voice.logger}
         self._id = str(configuration["transactional.id"])
         self._store = store
         self._voice = voice
-        self._acls = " ; ".join(acls)
+        self._acls = acls
         self._run = run
         self._producer: Producer | None = None
         self._busy = False

@@ -226,13 +226,13 @@ def test_what_a_connection_says_becomes_a_sentence(name: str, text: str, sentenc
     [
         (
             "TOPIC_AUTHORIZATION_FAILED",
-            "not allow this user to write to topic t; an administrator must run: ACLS",
+            "not allow this user to write to topic t; an administrator must run: ACLS t",
         ),
-        ("CLUSTER_AUTHORIZATION_FAILED", "an administrator must run: ACLS"),
-        ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "its transactional id; an administrator must run: ACLS"),
+        ("CLUSTER_AUTHORIZATION_FAILED", "an administrator must run: ACLS t"),
+        ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "its transactional id; an administrator must run: ACLS t"),
         ("UNKNOWN_TOPIC_OR_PART", "Topic t does not exist: create it or set `createTopics`."),
         ("CORRUPT", "Kafka did not take a record for topic t: words (CORRUPT)."),
     ],
 )
 def test_what_a_message_met_becomes_a_sentence(name: str, part: str) -> None:
-    assert part in delivery_trouble(name, "words", "t", "ACLS").sentence
+    assert part in delivery_trouble(name, "words", "t", lambda topics: [f"ACLS {t}" for t in topics]).sentence

@@ -249,9 +249,9 @@ async def test_a_topic_just_made_is_looked_for_again_before_it_is_called_missing
     class Lagging(Preflight):
         looks = 0
 
-        def look(self, wanted: Wanted, acls: str) -> Findings:
+        def look(self, wanted: Wanted) -> Findings:
             Lagging.looks += 1
-            found = super().look(wanted, acls)
+            found = super().look(wanted)
             if Lagging.looks < 4:
                 found.missing = wanted.names
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ from bridge.secret import Secret, SecretError
 from sinks.kafka import Kafka
 from sinks.kafka_admin import Broken, Findings, Wanted
 from sinks.kafka_client import message_max_bytes, security, token_of
-from sinks.kafka_errors import Trouble
+from sinks.kafka_errors import Trouble, delivery_trouble
 from sinks.kafka_options import Sasl, Tls
+from sinks.kafka_plan import Plan as KafkaPlan
 from sinks.kafka_token import Token
 from sinks.kafka_topics import Topics, acl_lines, name_problem
 from sinks.kafka_voice import Voice
@@ -219,6 +221,16 @@ def test_rights_are_printed_as_the_commands_that_give_them() -> None:
         f"{write} --transactional-id id",
         f"{begin} --operation Read --group id",
     ]
+
+
+def test_a_right_that_is_taken_away_is_told_with_the_topic_that_it_was_for() -> None:
+    """And where a client's error names none, with all topics that can be named."""
+    plan = KafkaPlan(Kafka("b:9092", "t.{resource}"), context())
+    taken_away = delivery_trouble("TOPIC_AUTHORIZATION_FAILED", "", "t.pods", plan.acls).sentence
+    assert "write to topic t.pods; " in taken_away
+    assert re.findall(r"--topic (\S+)", taken_away) == ["t.pods"]
+    fatal = delivery_trouble("CLUSTER_AUTHORIZATION_FAILED", "", "", plan.acls).sentence
+    assert re.findall(r"--topic (\S+)", fatal) == ["t.pods", "t.pods.control"]
 
 
 def test_security_becomes_properties_of_librdkafka(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Caller:
     """Calls a link as the session does: one after the other, several on their way."""
 
     def __init__(self) -> None:
-        self.link = Link({}, Voice("out", "b:9092", ()), "ACLS")
+        self.link = Link({}, Voice("out", "b:9092", ()), lambda _topics: ["ACLS"])
         self.order = trio.StrictFIFOLock()
         self.calls = 0
         self.refused: dict[int, str] = {}
