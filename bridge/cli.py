@@ -262,7 +262,9 @@ def _check(arguments: argparse.Namespace) -> int:
     # Online each sink tells by itself what it sees of its destination.
     config = load(arguments.config, check_destinations=arguments.offline)
     if arguments.offline:
-        print(f"{arguments.config}: ok ({len(config.streams)} streams, {len(config.sinks)} sinks)")
+        streams, sinks = len(config.streams), len(config.sinks)
+        what = f"{streams} stream{'s' * (streams > 1)}, {sinks} sink{'s' * (sinks > 1)}"
+        print(f"{arguments.config}: ok ({what})")
         return 0
     with _loading():
         import trio  # noqa: PLC0415

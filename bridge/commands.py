@@ -20,7 +20,7 @@ What each stream and each sink of a running bridge does, how far it is behind, a
 
 examples:
   kube-bridge status -c config.yaml
-  kubectl exec kube-bridge-0 -- kube-bridge status -c /etc/kube-bridge/config.yaml
+  kubectl -n kube-bridge exec kube-bridge-0 -- kube-bridge status -c /etc/kube-bridge/config.yaml
   kube-bridge status --state ./state -o json | jq '.sinks[] | select(.state != "delivering")'
 """
 _SNAPSHOT: Final = """\
@@ -31,9 +31,9 @@ examples:
   kube-bridge snapshot -c config.yaml --stream pods --sink events
 """
 _PAUSE: Final = """\
-A paused sink takes no records; its cursor stays, and so does what it has not taken. A pause lasts until
-`resume` or the end of the process. `resume` also has a sink try again that was parked or halted, once what
-was wrong is repaired.
+A paused sink takes no records; its cursor stays, and so does what it has not taken. What is in flight has
+25 s to end, then it is cut off and comes again later. A pause lasts until `resume` or the end of the process.
+`resume` also has a sink try again that was parked or halted, once what was wrong is repaired.
 
 examples:
   kube-bridge pause -c config.yaml --sink hook
@@ -145,14 +145,9 @@ def _state(arguments: argparse.Namespace) -> Path:
     chosen: Path | None = arguments.state
     if chosen is not None:
         return chosen
-    from bridge.config import load  # noqa: PLC0415
+    from bridge.config import load_state_path  # noqa: PLC0415
 
-    config = load(
-        arguments.config, check_files=False
-    )  # what only the bridge itself reads may be out of reach
-    if config.state is None:
-        raise UsageError(f"{arguments.config} has no `state: {{path: ...}}`: a bridge cannot run with it")
-    return config.state.path
+    return load_state_path(arguments.config)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -179,7 +174,7 @@ def _status(arguments: argparse.Namespace) -> int:
                 _span(s["lag"]["seconds"]),
                 s["deadLetters"],
                 s["snapshotsOwed"],
-                s["reason"],
+                _awaited(s["reason"], s["nextTrySeconds"]),
             )
             for s in status["sinks"]
         ],
@@ -196,7 +191,8 @@ def _snapshot(arguments: argparse.Namespace) -> int:
 
 def _pause(arguments: argparse.Namespace) -> int:
     result = _ask(arguments, arguments.command, {"sink": arguments.sink})
-    _say(f"{arguments.sink}: {result['state']}")
+    reason = result.get("reason")
+    _say(f"{arguments.sink}: {result['state']}" + (f" ({_plain(reason)})" if reason else ""))
     return 0
 
 
@@ -245,7 +241,16 @@ def _redrive(arguments: argparse.Namespace) -> int:
     _say(f"{result['redriven']} redriven, {result['superseded']} superseded")
     if result["superseded"]:
         _say("superseded: the object has changed since; --force sends it all the same, purge forgets it")
+    if result["foreign"]:
+        _say(
+            f"{result['foreign']} left alone: this sink gets no records of their stream any more, so nobody "
+            "knows what is true of them now; --force sends those that its `streams` allow, purge forgets them"
+        )
     return 0
+
+
+def _awaited(reason: str, seconds: float | None) -> str:
+    return reason if seconds is None else f"{reason}; next try in {_span(seconds)}"
 
 
 def _tabular(arguments: argparse.Namespace) -> bool:

@@ -140,6 +140,22 @@ def _as_json(at: datetime, level: Level, event: str, fields: dict[str, object]) 
 
 
 def _shorten(value: object, longest: int) -> object:
+    """As JSON may have it: a word or a number, or a list of such."""
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    if not isinstance(value, list | tuple):
+        return _word(value, longest)
+    words: list[object] = []
+    room = longest
+    for item in value:
+        words.append(_word(item, longest))
+        room -= len(str(words[-1]))
+        if room < 0 and len(words) < len(value):
+            return [*words[:-1], f"... ({len(value)} in all)"]
+    return words
+
+
+def _word(value: object, longest: int) -> str | float:
     if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, float):
@@ -153,7 +169,7 @@ def _shorten(value: object, longest: int) -> object:
 
 
 def _plain(value: object) -> str:
-    string = _printable(str(value))
+    string = _printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
     return string if _PLAIN.fullmatch(string) else json.dumps(string, ensure_ascii=False)
 
 

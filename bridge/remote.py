@@ -54,7 +54,7 @@ def ask(
 
 
 def _answers(state: Path, asked: dict[str, Any]) -> Iterator[Any]:
-    path = state / SOCKET
+    path = (state / SOCKET).absolute()  # the messages are read in another directory, or from a log
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_SECONDS)
         try:
@@ -65,8 +65,8 @@ def _answers(state: Path, asked: dict[str, Any]) -> Iterator[Any]:
                 yield from map(json.loads, answers)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
             raise NotRunning(
-                f"no bridge runs on the state {state}: start it with `kube-bridge run`, or name its state "
-                "with -c FILE or --state DIR"
+                f"no bridge runs on the state in {str(path.parent)!r}: start it with `kube-bridge run`, "
+                "or name its state with -c FILE or --state DIR"
             ) from error
         except PermissionError as error:
             raise NotRunning(f"{path} belongs to another user; run this as the user of the bridge") from error

@@ -3,14 +3,17 @@
 Everything here blocks; it is called in a worker thread.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 from threading import Lock
 from typing import ClassVar, NamedTuple
 
-from bridge.delivery.sink import Unavailable
+from msgspec.structs import replace
+
+from bridge.delivery.sink import Delivery, Resume, Unavailable
 from sinks.appendfile import AppendFile
+from sinks.filecursor import FileCursor, Place
 from sinks.rotation import Rotate, Rotation, rotated_files
 from sinks.tidying import Tidier
 from sinks.trail import Trail
@@ -50,12 +53,20 @@ class FileOutput:
         self._suspect = False  # so may it after a write that could not be taken back
         self._match: _Match | None = None
         self._turn = Lock()  # a delivery and a reopening never meet
+        self._place: Place | None = None  # where the file is, once it is known whose log it holds
+        self._cursor = FileCursor(path)
+        self._cursor.forget_without_file()
         self._open()
         self._tidier = Tidier(path, rotate) if rotate else None
         if self._tidier:
             self._tidier.start()
 
-    def deliver(self, values: Sequence[bytes], *, replay: bool) -> None:
+    def resume(self, given: Resume, sink: str) -> Resume:
+        """Where to go on: what was given, or what is known beside the file; from now on that is kept."""
+        self._place = Place(given.log_id, given.incarnation, given.position, sink)
+        return self._cursor.resume(given, sink)
+
+    def deliver(self, batch: Delivery) -> None:
         """Write and sync one batch, or what of it is missing.
 
         Raises:
@@ -63,9 +74,12 @@ class FileOutput:
             OSError: the disk failed; the file must be opened anew.
         """
         with self._turn:
-            self._deliver(values, replay=replay)
+            self._deliver([record.value for record in batch.records], replay=batch.replay)
+            if self._place is not None:
+                self._place = replace(self._place, position=batch.last_position)
+                self._cursor.write(self._place)
 
-    def _deliver(self, values: Sequence[bytes], *, replay: bool) -> None:
+    def _deliver(self, values: list[bytes], *, replay: bool) -> None:
         file = self._current()
         data = b"\n".join((*values, b""))
         if self._search and (replay or self._suspect):
@@ -87,6 +101,7 @@ class FileOutput:
         self._forget_match()
         if self._tidier:
             self._tidier.close()
+        self._cursor.close()
         if self._file is not None:
             self._file.close()
 
@@ -153,6 +168,7 @@ class FileOutput:
 
     def _open(self) -> AppendFile:
         file = self._file = AppendFile.open(self._path)
+        self._cursor.release()
         if self._rotation:
             self._rotation.opened(file)
         return file

@@ -3,8 +3,9 @@
 A file is owned record by record: a batch is written and synced before it is acknowledged, a torn last
 line is cut when the file is opened, and what an earlier run has written already is not written again.
 So each record stands in it once, also after a kill at any moment, and where it is rotated once in all files
-together. It is opened anew when it was moved or removed. Of a pipe we only know that the kernel has taken
-the bytes.
+together. It is opened anew when it was moved or removed. Up to where it holds the log stands beside it, so
+that a state that was lost or rolled back is noticed. Of a pipe we only know that the kernel has taken the
+bytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,10 @@ from typing import ClassVar, Final
 
 import trio
 
-from bridge.delivery.sink import Context, Unavailable
+from bridge.delivery.sink import Context, Resume, Unavailable
 from bridge.settings import Looks, Rule, about, enforce
 from sinks.appendfile import is_regular, problem
+from sinks.filecursor import cursor_path
 from sinks.fileoutput import FileOutput
 from sinks.lines import STDOUT, Lines, Output, Runtime, StreamOutput
 from sinks.rotation import Rotate, rotation_problem
@@ -95,6 +97,18 @@ class JsonLines(Lines):
         """What it means that the destination owns a record."""
         is_file = self.path != STDOUT and is_regular(self.path)
         return "written and synced, once each" if is_file else "taken by the kernel"
+
+    @property
+    def forgetting(self) -> str:
+        """What a person does so that the file no longer knows a place in a log."""
+        return f"remove {cursor_path(self.path)} to begin anew"
+
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        """Go on where the cursor is, or where the file is if it knows better."""
+        output = self._runtime.output
+        if not isinstance(output, FileOutput):
+            return resume
+        return await trio.to_thread.run_sync(output.resume, resume, context.name)
 
     def _open(self) -> Output:
         if self.path != STDOUT and is_regular(self.path):

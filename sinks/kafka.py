@@ -63,11 +63,7 @@ def _control_problems(control: str | None, topic: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Kafka:
-    """Sends each change to a topic.
-
-    What its `repr` shows says which destination it is; how it gets there (credentials, tuning) is left out,
-    so a changed password is not a new sink.
-    """
+    """Sends each change to a topic."""
 
     bootstrap_servers: str = field(
         metadata=about("Brokers to ask first, each `host:port`, with commas.", example="broker:9092")

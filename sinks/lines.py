@@ -3,7 +3,6 @@
 What `kube-bridge watch` writes with is here, apart from files and their options: it starts at once.
 """
 
-from collections.abc import Sequence
 from threading import Lock
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
@@ -27,7 +26,7 @@ class Output(Protocol):
 
     waits_for_reader: ClassVar[bool]
 
-    def deliver(self, values: Sequence[bytes], *, replay: bool) -> None:
+    def deliver(self, batch: Delivery) -> None:
         """Write a batch."""
         ...
 
@@ -87,7 +86,7 @@ class Lines:
                 await trio.to_thread.run_sync(output.close)
 
     async def open(self, resume: Resume, context: Context) -> Resume:  # noqa: ARG002 - the same for every cluster
-        """Go on where the cursor is: a file recognises replayed records by themselves."""
+        """Go on where the cursor is: of a pipe nothing better is known."""
         return resume
 
     async def deliver(self, batch: Delivery) -> None:
@@ -105,11 +104,7 @@ class Lines:
         if output is None:
             raise InvariantError("A JSON lines sink was asked to deliver while it was closed.")
         crash_point("sink.begin")
-        values = [record.value for record in batch.records]
-        await trio.to_thread.run_sync(
-            lambda: output.deliver(values, replay=batch.replay),
-            abandon_on_cancel=output.waits_for_reader,
-        )
+        await trio.to_thread.run_sync(output.deliver, batch, abandon_on_cancel=output.waits_for_reader)
 
     async def reopen(self) -> None:
         """Open the path anew if something else has taken its place (SIGHUP); never fails."""
@@ -139,14 +134,14 @@ class StreamOutput:
         self._writing: Outlet | None = None
         self._outlet: Outlet | None = self._open()
 
-    def deliver(self, values: Sequence[bytes], *, replay: bool) -> None:  # noqa: ARG002 - a pipe cannot be read back
-        """See `Output.deliver`; waits for the reader as long as it takes."""
+    def deliver(self, batch: Delivery) -> None:
+        """See `Output.deliver`; waits for the reader as long as it takes. A replay is written again."""
         with self._turn:
             if self._outlet is None:
                 self._outlet = self._open()
             outlet = self._writing = self._outlet
         try:
-            outlet.append(b"\n".join((*values, b"")))
+            outlet.append(b"\n".join((*(record.value for record in batch.records), b"")))
         except Unavailable:
             self.reopen()
             raise

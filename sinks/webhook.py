@@ -35,6 +35,8 @@ _BATCH_RECORDS: Final = 100
 _LONGEST_TIMEOUT: Final = 600
 _URL: Final = Text("an http or https URL", "one", check=url_problem, private=True)
 _SIGNING: Final = Items(0, "", or_one=True)
+_NOWHERE: Final = Context("", "", "")
+"""Before `open`."""
 
 
 @dataclass
@@ -44,8 +46,7 @@ class _Open:
     sender: Sender
     receiver: Client
     authorization: Authorization | None
-    content_type: str = "application/json"
-    together: bool = False
+    context: Context = _NOWHERE
 
 
 class _Runtime:
@@ -67,9 +68,6 @@ def _tls_for_nothing(tls: TlsOptions | None, url: str, auth: AuthOptions | None)
 @dataclass(frozen=True)
 class Webhook:
     """Sends each record to a URL.
-
-    Its `repr` shows the URL alone, which says which destination it is: how requests are made (credentials,
-    tuning) is left out, so another timeout is not a new sink.
 
     Attributes:
         url: of the receiver.
@@ -94,26 +92,22 @@ class Webhook:
         )
     )
     method: Literal["POST", "PUT", "PATCH"] = field(
-        default="POST", repr=False, metadata=about("The method of each request.", example="PUT")
+        default="POST", metadata=about("The method of each request.", example="PUT")
     )
     headers: Mapping[str, Secret] = field(
         default_factory=dict,
-        repr=False,
         metadata=about("Further headers.", example="{x-api-key: {env: HOOK_KEY}}"),
     )
     auth: AuthOptions | None = field(
         default=None,
-        repr=False,
         metadata=about("Who we are to the receiver.", example="{bearer: {file: /etc/kube-bridge/token}}"),
     )
     tls: TlsOptions | None = field(
         default=None,
-        repr=False,
         metadata=about("TLS towards the receiver.", example="{ca: /etc/kube-bridge/ca.crt}"),
     )
     signing_secret: Annotated[tuple[Secret, ...], _SIGNING] = field(
         default=(),
-        repr=False,
         metadata=about(
             "Keys of Standard Webhooks signatures, `whsec_` and base64. A request is signed with each of "
             "them, so that a receiver can change from one to the next.",
@@ -122,7 +116,6 @@ class Webhook:
     )
     cloud_events: CloudEvents | None = field(
         default=None,
-        repr=False,
         metadata=about(
             "How CloudEvents travel, with `format: cloudevents`; without it as `structured`.",
             example="binary",
@@ -130,20 +123,17 @@ class Webhook:
     )
     compression: Literal["gzip"] | None = field(
         default=None,
-        repr=False,
         metadata=about("Compression of the bodies; signatures are of what it holds.", example="gzip"),
     )
     timeout: Annotated[Seconds, Range(above=0, maximum=_LONGEST_TIMEOUT)] = field(
-        default=30.0, repr=False, metadata=about("For one request and its answer, all in all.", example="10s")
+        default=30.0, metadata=about("For one request and its answer, all in all.", example="10s")
     )
     concurrency: Annotated[int, Range(minimum=1, maximum=256)] = field(
         default=4,
-        repr=False,
         metadata=about("Requests at once, each with a connection of its own.", example="16"),
     )
     proxy: Secret | None = field(
         default=None,
-        repr=False,
         metadata=about(
             "A proxy: http://, https:// or socks5://, with user and password where it wants them. "
             "That of the environment is not used unless it is named here.",
@@ -212,8 +202,7 @@ class Webhook:
         """Go on where the cursor is: a receiver cannot tell, and what it gets again has the same ids."""
         session = self._session()
         session.sender.unwelcome.sink = context.name
-        session.content_type = context.content_type
-        session.together = context.max_records > 1
+        session.context = context
         return resume
 
     async def deliver(self, batch: Delivery) -> None:
@@ -226,12 +215,7 @@ class Webhook:
         """
         session = self._session()
         crash_point("sink.begin")
-        records, refused = batch.records, dict[int, str]()
-        if session.together:
-            refused = await self._refused(session, records, 0)
-        else:
-            for index in range(len(records)):
-                refused |= await self._refused(session, records[index : index + 1], index)
+        refused = await self._refused(session, batch.records, 0)
         if refused:
             raise Rejected(refused)
 
@@ -254,15 +238,19 @@ class Webhook:
 
     async def _refused(self, session: _Open, records: Sequence[Record], first: int) -> dict[int, str]:
         """Send, and halve what is refused until it is known which records are to blame."""
-        message = compose(records, self.cloud_events, session.content_type, together=session.together)
-        refusal = await session.sender.send(message)
+        context = session.context
+        together = context.max_records > 1
+        message = compose(records, self.cloud_events, context.content_type, together=together)
+        refusal = await session.sender.send(message, lambda: _admit(context, records))
         if refusal is None:
             return {}
         if len(records) == 1 or not refusal.of_content:
             return dict.fromkeys(range(first, first + len(records)), refusal.sentence)
-        middle = len(records) // 2
-        left = await self._refused(session, records[:middle], first)
-        return left | await self._refused(session, records[middle:], first + middle)
+        middle, refused = len(records) // 2, dict[int, str]()
+        for begin, half in ((first, records[:middle]), (first + middle, records[middle:])):
+            await _admit(context, half)
+            refused |= await self._refused(session, half, begin)
+        return refused
 
     def _start(self, stack: AsyncExitStack) -> _Open:
         proxy = Kept(self.proxy, "proxy", parse_proxy) if self.proxy else None
@@ -316,3 +304,7 @@ class Webhook:
         if self._runtime.open is None:
             raise InvariantError("A webhook sink was used while it was closed.")
         return self._runtime.open
+
+
+async def _admit(context: Context, records: Sequence[Record]) -> None:
+    await context.admit(len(records), sum(len(record.value) for record in records))

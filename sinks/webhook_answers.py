@@ -1,7 +1,7 @@
 """What a receiver's answer means for what was sent. No I/O here."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bridge.delivery.sink import Stopped, Unavailable
+from sinks.webhook_echo import repeats
 
-__all__ = ["Answer", "Refusal", "plain", "refusal", "retry_after"]
+__all__ = ["Answer", "Refusal", "plain", "refusal", "retry_after", "told"]
 
 _LONGEST_WORDS: Final = 200
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
@@ -51,14 +52,14 @@ class Refusal(msgspec.Struct, frozen=True):
     of_content: bool
 
 
-def refusal(answer: Answer, target: str, now: datetime, hide: tuple[str, ...] = ()) -> Refusal | None:
+def refusal(answer: Answer, target: str, now: datetime, hide: Collection[bytes] = ()) -> Refusal | None:
     """None when the receiver owns what was sent (2xx); why, when it will never take it (4xx).
 
     Args:
         answer: what came back.
         target: the receiver's address, for sentences.
         now: what a Retry-After date is held against when the answer has no Date.
-        hide: texts that must not be repeated, should the receiver have echoed them.
+        hide: our secrets; words that repeat one of them are not told.
 
     Raises:
         Unavailable: not now (408, 425, 429, 5xx, a redirect); it comes again, with the same id.
@@ -102,10 +103,13 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (until - (_date(headers.get("date", "")) or now)).total_seconds())
 
 
-def plain(text: str, hide: tuple[str, ...] = (), longest: int = _LONGEST_WORDS) -> str:
-    """Foreign text as one short line that no terminal obeys, without our secrets."""
-    for secret in hide:
-        text = text.replace(secret, "***")
+def told(text: str, hide: Collection[bytes]) -> str:
+    """Foreign text as `plain` makes it; that it is not shown, where it repeats one of our secrets."""
+    return "its words repeat a secret of ours and are not shown" if repeats(text, hide) else plain(text)
+
+
+def plain(text: str, longest: int = _LONGEST_WORDS) -> str:
+    """Foreign text as one short line that no terminal obeys."""
     line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return line if len(line) <= longest else f"{line[:longest]}..."
 
@@ -135,9 +139,9 @@ def _named(status: int) -> str:
         return str(status)
 
 
-def _words(answer: Answer, hide: tuple[str, ...]) -> str:
+def _words(answer: Answer, hide: Collection[bytes]) -> str:
     start = answer.body.lstrip()[:1]
     if "html" in answer.headers.get("content-type", "") or start == b"<":
         return ": a web page"
-    words = plain(answer.body.decode("utf-8", "replace"), hide)
+    words = told(answer.body.decode("utf-8", "replace"), hide)
     return f": {words}" if words else ""

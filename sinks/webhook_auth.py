@@ -13,7 +13,7 @@ import trio
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
 from bridge.settings import Looks, Rule, Text, about, enforce
-from sinks.webhook_answers import Answer, plain, retry_after
+from sinks.webhook_answers import Answer, plain, retry_after, told
 from sinks.webhook_secrets import Kept, header_value, problems_of
 from sinks.webhook_tls import TlsOptions
 from sinks.webhook_url import url_problem
@@ -145,6 +145,10 @@ class Authorization(Protocol):
         """Told of a 401 to `value`; whether another one can be had at once."""
         ...
 
+    def secret(self) -> bytes:
+        """What `value` was made of and its receiver can read in it; empty where that is nothing more."""
+        ...
+
 
 class Static:
     """A secret that is sent as it stands; somebody else rotates it."""
@@ -156,14 +160,18 @@ class Static:
             self._kept = Kept(
                 options.basic.password,
                 "auth.basic.password",
-                lambda password: b"Basic " + base64.b64encode(user + b":" + password),
+                lambda password: (b"Basic " + base64.b64encode(user + b":" + password), password),
             )
         elif options.bearer is not None:
-            self._kept = Kept(options.bearer, "auth.bearer", _bearer)
+            self._kept = Kept(options.bearer, "auth.bearer", lambda token: (_bearer(token), token.strip()))
 
     async def value(self) -> bytes:
         """The secret as it is now."""
-        return self._kept.value()
+        return self._kept.value()[0]
+
+    def secret(self) -> bytes:
+        """The token, or the password."""
+        return self._kept.value()[1]
 
     def refused(self, value: bytes) -> bool:  # noqa: ARG002 - it is what it is
         """There is no other."""
@@ -234,6 +242,10 @@ class ClientCredentials:
             self._until = -float("inf")
         return True
 
+    def secret(self) -> bytes:
+        """Only the issuer is sent the client's secret."""
+        return b""
+
     async def _renew(self) -> None:
         self._flight = flight = _Flight()
         try:
@@ -298,6 +310,6 @@ class ClientCredentials:
             refusal = msgspec.json.decode(answer.body, type=_Refusal)
         except (msgspec.DecodeError, ValueError):
             return ""
-        secret = self._secret.value().decode("utf-8", "replace")
-        words = plain(f"{refusal.error} {refusal.error_description}", (secret,))
-        return f" ({words.strip()})" if words.strip() else ""
+        parts = [told(part, (self._secret.value(),)) for part in (refusal.error, refusal.error_description)]
+        words = ": ".join(part for part in parts if part)
+        return f" ({words})" if words else ""

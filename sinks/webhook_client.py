@@ -95,7 +95,7 @@ class Client:
             try:
                 return await line.reach(request)
             except _FAILURES as error:
-                raise unreachable(self._target, error) from error
+                raise unreachable(self._target, error, connected=line.connected) from error
             finally:
                 await line.aclose()
         raise too_late(self._target, timeout)
@@ -125,11 +125,12 @@ class Client:
         except _FAILURES as error:
             # A receiver may close a connection that was idle just as we use it; that says nothing of it.
             if line.connected or not isinstance(error, _DEAD):
-                raise unreachable(self._target, error) from error
+                raise unreachable(self._target, error, connected=line.connected) from error
+        line = await self._line(fresh=True)
         try:
-            return await self._on(await self._line(fresh=True), request)
+            return await self._on(line, request)
         except _FAILURES as error:
-            raise unreachable(self._target, error) from error
+            raise unreachable(self._target, error, connected=line.connected) from error
 
     async def _line(self, *, fresh: bool = False) -> "_Line":
         context = await self._trust.context()

@@ -56,9 +56,13 @@ def too_late(target: Target, seconds: float) -> Unavailable:
     )
 
 
-def unreachable(target: Target, error: Exception) -> Unavailable:
-    """The error of a request that got no answer."""
-    sentence, reason = _told(target, error, type(error).__name__, _cause(error))
+def unreachable(target: Target, error: Exception, *, connected: bool) -> Unavailable:
+    """The error of a request that got no answer; `connected`: it, or its proxy, took the connection."""
+    kind = type(error).__name__
+    if kind == "ConnectTimeout" and connected:
+        sentence, reason = f"{target.name} {_mute(target)}", "tls"
+    else:
+        sentence, reason = _told(target, error, kind, _cause(error))
     return Unavailable(sentence, reason=reason)
 
 
@@ -128,6 +132,13 @@ def _no_tls(target: Target, error: ssl.SSLError) -> str:
         return f"does not accept us without a client certificate that it trusts ({reason}): check {names}"
     why = reason or "it closed the connection during the handshake"
     return f"and we cannot agree on TLS ({why}): check its port and its TLS versions"
+
+
+def _mute(target: Target) -> str:
+    return (
+        "takes the connection and says nothing to our TLS handshake: does it speak TLS there? "
+        f"Write http:// or its TLS port into `{target.key}`"
+    )
 
 
 def _network(target: Target, error: OSError) -> str:

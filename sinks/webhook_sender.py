@@ -2,7 +2,7 @@
 
 import gzip
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
@@ -16,6 +16,7 @@ from sinks.webhook_answers import Answer, Refusal, refusal
 from sinks.webhook_auth import Authorization
 from sinks.webhook_body import Message
 from sinks.webhook_client import Client
+from sinks.webhook_echo import SHORT
 from sinks.webhook_failures import Target
 from sinks.webhook_secrets import Kept, header_value
 from sinks.webhook_signing import signing_key, webhook_headers
@@ -67,14 +68,21 @@ class Sender:
             (name.lower().encode(), Kept(secret, f"headers.{name}", header_value))
             for name, secret in headers.items()
         ]
+        self._in_clear = {
+            name.lower().encode() for name, secret in headers.items() if secret.value is not None
+        }
         self._keys = [Kept(secret, "signingSecret", signing_key) for secret in signing_secrets]
         self._authorization = authorization
         self._compressed = compressed
         self._timeout = timeout
         self.unwelcome = Unwelcome()
 
-    async def send(self, message: Message) -> Refusal | None:
+    async def send(self, message: Message, admit: Callable[[], Awaitable[None]]) -> Refusal | None:
         """None once the receiver owns it; why, when it never will.
+
+        Args:
+            message: what to send.
+            admit: awaited before a second request, with new credentials.
 
         Raises:
             Unavailable: it is not promised; send it again, it keeps its id.
@@ -85,6 +93,7 @@ class Sender:
         answer = await self._attempt(message, value)
         if answer.status == HTTPStatus.UNAUTHORIZED and authorization and authorization.refused(value):
             value = await authorization.value()
+            await admit()
             answer = await self._attempt(message, value)
         refused = None
         if answer.status // 100 != 2:  # noqa: PLR2004 - the class of success
@@ -124,11 +133,16 @@ class Sender:
         headers.append(_PLAIN)
         return headers
 
-    def _hidden(self, authorization: bytes) -> tuple[str, ...]:
-        values = [kept.value() for _, kept in self._headers]
-        values += [authorization, authorization.partition(b" ")[2], *self._client.query]
-        # Hiding a short one would tear the text and protect nothing.
-        return tuple(value.decode("utf-8", "replace") for value in values if len(value) > 5)  # noqa: PLR2004
+    def _hidden(self, authorization: bytes) -> list[bytes]:
+        """What the receiver was sent and must not show to others through us."""
+        headers = [(name in self._in_clear, kept.value()) for name, kept in self._headers]
+        in_clear = [*self._client.query, *(value for clear, value in headers if clear)]
+        # A short one that stands in the clear is no secret, but a word that any answer may have.
+        values = [value for value in in_clear if len(value) >= SHORT]
+        values += [value for clear, value in headers if not clear]
+        if self._authorization:
+            values += [authorization, authorization.partition(b" ")[2], self._authorization.secret()]
+        return values
 
 
 async def _gzip(body: bytes) -> bytes:

@@ -44,9 +44,9 @@ def test_an_object_made_with_kubectl_is_in_the_history_of_etcd_at_its_resource_v
 
 
 def test_history_is_complete_and_in_order_over_more_revisions_than_etcd_sends_at_once(
-    start_cluster: StartCluster,
+    hurt_cluster: Cluster,
 ) -> None:
-    cluster = start_cluster()
+    cluster = hurt_cluster
     before = cluster.etcd.revision()
     for _ in range(1100):
         cluster.etcd.call("/v3/kv/put", {"key": "L3JlZ2lzdHJ5L3g=", "value": "eA=="})  # /registry/x = x
@@ -56,9 +56,9 @@ def test_history_is_complete_and_in_order_over_more_revisions_than_etcd_sends_at
 
 
 def test_compacted_history_is_an_error_naming_the_first_revision_left(
-    start_cluster: StartCluster,
+    hurt_cluster: Cluster,
 ) -> None:
-    cluster = start_cluster()
+    cluster = hurt_cluster
     compacted = cluster.etcd.compact()
     with pytest.raises(Compacted) as gone:
         cluster.history()
@@ -99,9 +99,9 @@ def test_users_may_do_what_their_rbac_allows_and_no_more(start_cluster: StartClu
 
 
 def test_data_outlives_crashes_and_a_restored_snapshot_takes_time_back(
-    start_cluster: StartCluster, tmp_path: Path
+    hurt_cluster: Cluster, tmp_path: Path
 ) -> None:
-    cluster = start_cluster()
+    cluster = hurt_cluster
     cluster.kubectl("create", "configmap", "kept")
     snapshot = cluster.etcd.snapshot(tmp_path / "snapshot.db")
     cluster.kubectl("create", "configmap", "lost")
@@ -122,8 +122,8 @@ def test_data_outlives_crashes_and_a_restored_snapshot_takes_time_back(
     assert "configmap/lost" not in names
 
 
-def test_a_paused_server_answers_nothing_and_goes_on_when_resumed(start_cluster: StartCluster) -> None:
-    cluster = start_cluster()
+def test_a_paused_server_answers_nothing_and_goes_on_when_resumed(hurt_cluster: Cluster) -> None:
+    cluster = hurt_cluster
     cluster.apiserver.pause()
     with cluster.client(timeout=0.5) as client, pytest.raises(httpx.TimeoutException):
         client.get("/readyz")

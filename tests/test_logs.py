@@ -66,7 +66,7 @@ def test_a_line_for_a_machine_is_json_with_time_level_and_event_first() -> None:
         "stream": "pods",
         "seconds": 1.5,
         "ok": True,
-        "parts": '["a"]',
+        "parts": ["a"],
         "error": "x",
     }
 
@@ -94,6 +94,35 @@ def test_a_line_is_never_longer_than_a_pipe_takes_at_once(form: Literal["text", 
         if form == "json":
             assert json.loads(line)["event"] == "e" * 300
     assert "(100000 characters)" in written(form, reason="x" * 100_000)
+
+
+def test_a_list_is_a_list_for_a_machine_and_words_for_a_person() -> None:
+    parts: dict[str, Any] = {
+        "topics": ("k8s.pods", 'a"b'),
+        "one": ["x"],
+        "none": [],
+        "set": {"b", "a"},
+        "odd": [1, None, ["y"]],
+    }
+    line = json.loads(written("json", **parts))
+    assert [line[key] for key in parts] == [
+        ["k8s.pods", 'a"b'], ["x"], [], ["a", "b"], [1, "null", '["y"]'],
+    ]  # fmt: skip
+    text = written("text", **parts)
+    assert r'  topics="k8s.pods, a\"b"  one=x  none=""  set="a, b"  odd=' in text
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_list_that_is_too_long_says_how_long_it_was(form: Literal["text", "json"]) -> None:
+    line = written(form, names=[f"name-{number}" for number in range(10_000)])
+    assert len(line.encode()) <= 4096
+    assert "name-0" in line
+    assert "name-50" in line
+    assert "... (10000 in all)" in line
+    if form == "json":
+        assert json.loads(line)["names"][-1] == "... (10000 in all)"
+    assert "... (1 in all)" not in written(form, names=["x" * 100_000])
+    assert "(100000 characters)" in written(form, names=["x" * 100_000])
 
 
 def test_numbers_that_json_does_not_know_are_text() -> None:

@@ -8,17 +8,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import trio
 import yaml
 
+from bridge import __version__
 from bridge.simulator import Simulator
 from tests.end_to_end.program import Program, bridge
 
 PAGE = (Path(__file__).parents[1] / "docs" / "writing-a-sink.md").read_text("utf-8")
-SINK, PROOF = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SINK, PROOF, ALONE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 MODULE = "kube_bridge_table"
 
 
@@ -31,8 +33,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     information = place / f"{MODULE}-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {MODULE}\nVersion: 1.0\n", "utf-8")
-    [toml] = re.findall(r"```toml\n\[project\.entry-points\.\"(.*?)\"\]\n(.*?)```", PAGE, re.DOTALL)
-    (information / "entry_points.txt").write_text(f"[{toml[0]}]\n{toml[1].replace(chr(34), '')}", "utf-8")
+    [toml] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    [(group, sinks)] = tomllib.loads(toml)["project"]["entry-points"].items()
+    lines = [f"[{group}]", *(f"{name} = {target}" for name, target in sinks.items())]
+    (information / "entry_points.txt").write_text("\n".join(lines), "utf-8")
     return place
 
 
@@ -63,8 +67,33 @@ async def test_the_example_passes_the_kit_as_the_page_shows(
     await importlib.import_module("test_table").test_table(tmp_path)
 
 
+def test_the_proof_runs_without_a_test_runner(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_table.py").write_text(f"{PROOF}\n\n{ALONE}", "utf-8")
+    ran = subprocess.run(
+        [sys.executable, tmp_path / "test_table.py"],
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_image_has_the_package_where_its_python_looks_and_is_of_this_version() -> None:
+    [lines] = re.findall(r"```dockerfile\n(.*?)```", PAGE, re.DOTALL)
+    image = (Path(__file__).parents[1] / "deploy" / "Dockerfile").read_text("utf-8")
+    assert f"FROM kube-bridge:{__version__}\n" in lines
+    [python] = re.findall(r"^FROM python:(\S+)-slim AS sink$", lines, re.MULTILINE)
+    assert set(re.findall(r"^FROM python:(\S+)-slim", image, re.MULTILINE)) == {python}
+    assert f"COPY --from=sink /sink /opt/kube-bridge/lib/python{python}/site-packages/" in lines
+    assert "python -m venv /opt/kube-bridge" in image
+
+
 def rows(database: Path) -> list[dict[str, object]]:
     with sqlite3.connect(database) as connection:
+        # The file is there a moment before the table is.
+        if not connection.execute("SELECT * FROM sqlite_master WHERE name = 'records'").fetchall():
+            return []
         values = [value for (value,) in connection.execute("SELECT value FROM records ORDER BY rowid")]
     connection.close()
     return [json.loads(value) for value in values]

@@ -38,14 +38,14 @@ def _facts(body: dict[str, Any]) -> Iterator[str]:
         states = [_mapping(container) for container in containers]
         yield f"{sum(state.get('ready') is True for state in states)}/{len(states)} ready"
         if restarts := sum(_number(state.get("restartCount")) for state in states):
-            yield f"{restarts} restarts"
+            yield _counted(restarts, "restart")
     wanted = spec.get("replicas", status.get("desiredNumberScheduled"))
     if isinstance(wanted, int):
         yield f"{_number(status.get('readyReplicas', status.get('numberReady')))}/{wanted} ready"
     if "phase" not in status:
         yield from _conditions(status.get("conditions"))
     if isinstance(body.get("data"), dict):
-        yield f"{len(body['data'])} keys"
+        yield _counted(len(body["data"]), "key")
     if isinstance(spec.get("type"), str):
         yield spec["type"]
 
@@ -57,6 +57,10 @@ def _conditions(conditions: Any) -> Iterator[str]:
             kind, state, reason = (str(condition.get(key) or "") for key in ("type", "status", "reason"))
             yield kind if state == "True" else f"not {kind}" + (f" ({reason})" if reason else "")
             return
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from bridge.config.delivery import (
     RetryConfig,
     SinkConfig,
 )
-from bridge.config.loader import load, loads, schema
+from bridge.config.loader import load, load_state_path, loads, schema
 from bridge.config.model import (
     ClusterConfig,
     Config,
@@ -18,6 +18,7 @@ from bridge.config.model import (
     StateConfig,
     StreamConfig,
 )
+from bridge.config.places import made_by_run
 from bridge.config.problems import ConfigError, Problem
 from bridge.config.words import ChangeType
 from bridge.secret import Secret, SecretError
@@ -42,6 +43,8 @@ __all__ = [
     "StateConfig",
     "StreamConfig",
     "load",
+    "load_state_path",
     "loads",
+    "made_by_run",
     "schema",
 ]

@@ -1,7 +1,9 @@
 """What parts of the configuration, sinks above all, know of their own keys: all of them are asked."""
 
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
+from bridge.config.places import made_by_run
 from bridge.config.problems import Report
 from bridge.config.records import Record
 from bridge.config.scalars import INVALID
@@ -21,6 +23,8 @@ def check_options(root: Record, report: Report, looks: AbstractSet[Looks]) -> No
     unread = report.paths()
     for record in root.records():
         for rule in getattr(record.type, "RULES", ()):
+            if rule.looks is Looks.DESTINATION and _not_made_yet(root, record):
+                continue
             if rule.looks in looks and all(_read(record, name, unread) for name in rule.fields):
                 _ask(rule, record)
     wrong = report.paths()
@@ -37,6 +41,13 @@ def _ask(rule: Rule, record: Record) -> None:
     if INVALID not in values:
         for sentence in rule.problems(*values):
             record.place_of(rule.fields[0]).wrong(sentence)
+
+
+def _not_made_yet(root: Record, record: Record) -> bool:
+    """Whether a sink writes a file into a folder that comes with the state: it cannot be looked at before."""
+    state, path = root.get("state"), record.values.get("path")
+    where = state.get("path") if state is not None else None
+    return isinstance(path, str | Path) and where is not None and made_by_run(path, where)
 
 
 def _read(record: Record, name: str, wrong: AbstractSet[str]) -> bool:

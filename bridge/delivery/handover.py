@@ -11,10 +11,11 @@ from bridge.delivery.gate import Gate
 from bridge.delivery.pacing import Backoff, Retry
 from bridge.delivery.sink import Delivery, Rejected, Sink, Unavailable
 from bridge.delivery.throttle import Throttle
+from bridge.delivery.tries import Parcel, Tries
 from bridge.delivery.trouble import Trouble
 from bridge.delivery.waits import Waits
 
-__all__ = ["Halted", "Handover", "LetterBox", "Parcel"]
+__all__ = ["Halted", "Handover", "LetterBox"]
 
 _MICROS: Final = 1_000_000
 _ROOM: Final = Retry(initial=1.0, max=30.0)
@@ -26,27 +27,6 @@ class LetterBox(Protocol):
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep them, durably; raises `LettersFull` when there is no room."""
         ...
-
-
-class Parcel:
-    """A delivery, and how often it was tried.
-
-    Attributes:
-        delivery: the same at each try, byte for byte.
-        attempts: tries begun.
-        first_at: when the first one began, microseconds since the Unix epoch.
-        paced: whether the last failure was this lane's own, so that it waits for itself.
-        seconds: how long the try took that was answered.
-    """
-
-    __slots__ = ("attempts", "delivery", "first_at", "paced", "seconds")
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
-        self.attempts = 0
-        self.first_at = 0
-        self.paced = False
-        self.seconds = 0.0
 
 
 class Halted(Exception):
@@ -72,6 +52,7 @@ class Handover:
         gate: paces calls after failures.
         throttle: paces all calls; None for no limit.
         letters: where refused records are buried; None halts the sink before them.
+        tries: counts them.
         trouble: is told what fails.
         waits: of this session.
         jitter: uniform in [0, 1).
@@ -86,6 +67,7 @@ class Handover:
         gate: Gate,
         throttle: Throttle | None,
         letters: LetterBox | None,
+        tries: Tries,
         trouble: Trouble,
         waits: Waits,
         jitter: Callable[[], float],
@@ -96,6 +78,7 @@ class Handover:
         self._gate = gate
         self._throttle = throttle
         self._letters = letters
+        self._tries = tries
         self._trouble = trouble
         self._waits = waits
         self._jitter = jitter
@@ -140,8 +123,7 @@ class Handover:
 
     async def call(self, parcel: Parcel, ticket: int, lane: int = 0) -> Mapping[int, str]:
         """Hand it over once; returns and raises as `insist`, or `Unavailable`: none is promised."""
-        parcel.attempts += 1
-        parcel.first_at = parcel.first_at or int(time.time() * _MICROS)
+        self._tries.begin(parcel, int(time.time() * _MICROS))
         refused: Mapping[int, str] = {}
         begun = trio.current_time()
         try:
@@ -191,6 +173,7 @@ class Handover:
 
     def _letter(self, parcel: Parcel, index: int, reason: str) -> DeadLetter:
         record = parcel.delivery.records[index]
+        tried = self._tries.of(parcel, record)
         return DeadLetter(
             sink=self._name,
             position=record.position,
@@ -200,8 +183,8 @@ class Handover:
             key=record.key,
             sequence=record.sequence,
             reason=reason,
-            attempts=parcel.attempts,
-            first_at=parcel.first_at,
+            attempts=tried.attempts,
+            first_at=tried.first_at,
             last_at=int(time.time() * _MICROS),
         )
 

@@ -12,10 +12,11 @@ from trio.lowlevel import ParkingLot
 
 from bridge.changes.record import Record
 from bridge.delivery.crew import Crew
-from bridge.delivery.handover import Halted, Parcel
+from bridge.delivery.handover import Halted
 from bridge.delivery.queues import LaneQueues
 from bridge.delivery.session import Session
 from bridge.delivery.sink import Delivery
+from bridge.delivery.tries import Parcel
 
 __all__ = ["run_lanes"]
 
@@ -93,7 +94,7 @@ class _Lanes:
         for index, record in enumerate(records):
             if halted is None or index not in refused:
                 session.ledger.settle(record.position)
-        session.stats.delivered(parcel.delivery, parcel.seconds, len(refused))
+        session.answered(parcel, len(refused))
         session.acknowledge()
         self._queues.done(records)
         self._room.unpark_all()

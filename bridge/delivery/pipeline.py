@@ -11,9 +11,9 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from bridge.delivery.crew import Crew
-from bridge.delivery.handover import Parcel
 from bridge.delivery.session import Session
 from bridge.delivery.sink import Unavailable
+from bridge.delivery.tries import Parcel
 
 __all__ = ["run_pipeline"]
 
@@ -31,6 +31,7 @@ async def run_pipeline(session: Session) -> None:
             # The breaker is open: the next call waits for it, and goes alone.
             replay_through = max(replay_through, session.ledger.reached)
             session.ledger.rewind()
+            session.tries.rewind()
 
 
 class _Failed(Exception):

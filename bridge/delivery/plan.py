@@ -1,21 +1,24 @@
 """What a worker is told: what is configured of its sink, and whom it asks and tells."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Final
 
 from bridge.changes.change import StreamInfo
 from bridge.changes.envelope import Bridge, Format
-from bridge.delivery.handout import Selection
+from bridge.delivery.breaker import Breaker
+from bridge.delivery.handout import HandOut, Selection
 from bridge.delivery.handover import LetterBox
 from bridge.delivery.limits import Limits
-from bridge.delivery.pacing import Retry
-from bridge.delivery.sink import Overlap, Sink, Sparing
+from bridge.delivery.pacing import Backoff, Retry
+from bridge.delivery.sink import Located, Overlap, Sink, Sparing
 from bridge.delivery.throttle import Throttle
 
-__all__ = ["Batching", "Hooks", "Plan", "content_type", "limits_of"]
+__all__ = ["Batching", "Hooks", "Plan", "breaker_of", "content_type", "hand_out_of", "limits_of", "place_of"]
 
 _WINDOW_RECORDS: Final = 10_000
+_FAILURES: Final = 5
+"""Failures in a row, of two lanes or more, after which a sink with lanes is taken to be down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,34 @@ def limits_of(sink: Sink, plan: Plan) -> Limits:
         window_records=_WINDOW_RECORDS,
         window_bytes=plan.window_bytes,
     )
+
+
+def hand_out_of(plan: Plan, limits: Limits) -> HandOut:
+    """What a sink gets of the log."""
+    return HandOut(
+        plan.name,
+        plan.bridge,
+        plan.selection,
+        plan.form,
+        max_records=limits.records,
+        max_bytes=limits.bytes,
+    )
+
+
+def breaker_of(sink: Sink, plan: Plan, jitter: Callable[[], float]) -> Breaker:
+    """When a sink is taken to be down."""
+    backoff = Backoff(plan.retry, jitter)
+    if sink.overlap is not Overlap.LANES or sink.concurrency == 1:
+        return Breaker(backoff)
+    return Breaker(backoff, failures=_FAILURES, lanes=2)
+
+
+def place_of(sink: object) -> str:
+    """Where a sink delivers: its cursor belongs to that place, and another one is another sink's."""
+    if isinstance(sink, Located):
+        return sink.destination
+    options = fields(sink) if is_dataclass(sink) else ()
+    return repr([(option.name, getattr(sink, option.name)) for option in options if option.init])
 
 
 def content_type(form: Format) -> str:

@@ -2,8 +2,8 @@
 
 import trio
 
-from bridge.delivery.handover import Parcel
 from bridge.delivery.session import Session
+from bridge.delivery.tries import Parcel
 
 __all__ = ["run_serial"]
 

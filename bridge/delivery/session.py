@@ -8,10 +8,11 @@ import trio
 
 from bridge.changes.change import Batch
 from bridge.delivery.handout import HandOut
-from bridge.delivery.handover import Handover, Parcel
+from bridge.delivery.handover import Handover
 from bridge.delivery.ledger import Ledger
 from bridge.delivery.limits import Limits
 from bridge.delivery.stats import SinkStats
+from bridge.delivery.tries import Parcel, Tries
 from bridge.delivery.waits import Waits
 
 __all__ = ["LogReader", "Session"]
@@ -45,6 +46,7 @@ class Session:
         reader: the log.
         ledger: what is handed out and what is settled.
         hand_out: what this sink gets of what is read.
+        tries: how often what is handed out was tried.
         handover: hands it over.
         waits: what may be cut short.
         stats: counters.
@@ -56,6 +58,7 @@ class Session:
     reader: LogReader
     ledger: Ledger
     hand_out: HandOut
+    tries: Tries
     handover: Handover
     waits: Waits
     stats: SinkStats
@@ -93,6 +96,11 @@ class Session:
         delivery = parcel.delivery
         if refused:
             await self.handover.refuse(parcel, refused)
-        self.stats.delivered(delivery, parcel.seconds, len(refused))
+        self.answered(parcel, len(refused))
         self.ledger.settle(delivery.last_position)
         self.acknowledge()
+
+    def answered(self, parcel: Parcel, refused: int) -> None:
+        """Count a parcel that will not come again; so many of its records were refused."""
+        self.stats.delivered(parcel.delivery, parcel.seconds, refused)
+        self.tries.settle(parcel)

@@ -14,7 +14,7 @@ async with sink:
 ```
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import ClassVar, Protocol, Self, runtime_checkable
@@ -30,6 +30,7 @@ __all__ = [
     "ClosedPipe",
     "Context",
     "Delivery",
+    "Forgetting",
     "Located",
     "Overlap",
     "Owning",
@@ -56,6 +57,10 @@ class Overlap(StrEnum):
     """Calls for different keys, in any order; records of one key never overlap."""
 
 
+async def _unlimited(records: int, size: int) -> None:
+    """There is no rate limit."""
+
+
 class Context(msgspec.Struct, frozen=True):
     """Where a sink stands.
 
@@ -66,6 +71,8 @@ class Context(msgspec.Struct, frozen=True):
         streams: what it is handed, as far as the API server has told by now.
         content_type: media type of a record's `value`.
         max_records: most records that one delivery will hold.
+        admit: awaited before each request of a `deliver` but its first, with its records and bytes: returns
+            when the rate limit lets it go.
     """
 
     name: str
@@ -74,6 +81,7 @@ class Context(msgspec.Struct, frozen=True):
     streams: Sequence[StreamInfo] = ()
     content_type: str = "application/json"
     max_records: int = 1
+    admit: Callable[[int, int], Awaitable[None]] = _unlimited
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -216,8 +224,8 @@ class Sparing(Protocol):
 class Located(Protocol):
     """A sink of which some options say where it delivers, and the others only how.
 
-    A sink whose `destination` changes is a new one: it starts with a snapshot. Without this, every option is
-    taken for a part of the place.
+    A sink whose `destination` changes is a new one: it starts with a snapshot. Without this, every option
+    (each field that `__init__` takes) is a part of the place.
     """
 
     @property
@@ -242,6 +250,16 @@ class Owning(Protocol):
     @property
     def ownership(self) -> str:
         """One clause, as `written and synced`."""
+        ...
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """A sink whose destination can be made to forget the place in a log that it keeps."""
+
+    @property
+    def forgetting(self) -> str:
+        """What a person does, as `remove FILE to begin anew`."""
         ...
 
 

@@ -8,20 +8,18 @@ from typing import Final, NamedTuple
 import trio
 from trio.lowlevel import ParkingLot
 
-from bridge.delivery.breaker import Breaker
 from bridge.delivery.crew import fatal
 from bridge.delivery.gate import Gate
-from bridge.delivery.handout import HandOut
 from bridge.delivery.handover import Halted, Handover
 from bridge.delivery.lanes import run_lanes
 from bridge.delivery.ledger import Ledger
-from bridge.delivery.pacing import Backoff
 from bridge.delivery.pipeline import run_pipeline
-from bridge.delivery.plan import Batching, Hooks, Plan, content_type, limits_of
+from bridge.delivery.plan import Batching, Hooks, Plan, breaker_of, content_type, hand_out_of, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Context, Overlap, Resume, Sink, Stopped, Unavailable
+from bridge.delivery.sink import Context, Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
+from bridge.delivery.tries import Tries
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
 from bridge.delivery.waits import Quit, Waits
 from bridge.errors import StateError
@@ -31,8 +29,10 @@ from bridge.logs import Logger, log
 __all__ = ["Batching", "Hooks", "LogReader", "Plan", "Worker"]
 
 _WAYS: Final = {Overlap.NONE: run_serial, Overlap.PIPELINE: run_pipeline, Overlap.LANES: run_lanes}
-_FAILURES: Final = 5
-"""Failures in a row, of two lanes or more, after which a sink with lanes is taken to be down."""
+_CUT_SECONDS: Final = 5.0
+"""For a call that was cut off to end: a thread that blocks does not hear of it."""
+_PAUSED: Final = "by a command"
+_STUCK: Final = "a call that was cut off has not ended yet"
 
 
 class _Rest(NamedTuple):
@@ -81,23 +81,15 @@ class Worker:
         self._jitter = jitter
         self._logger = logger
         self._ledger = Ledger(resume.position)
+        self._tries = Tries()
         # An earlier process may have delivered everything that was in the log when this one began.
         self._replay_through = reader.end()
         self._limits = limits_of(sink, plan)
-        self._hand_out = HandOut(
-            plan.name,
-            plan.bridge,
-            plan.selection,
-            plan.form,
-            max_records=self._limits.records,
-            max_bytes=self._limits.bytes,
-        )
-        lanes = self._limits.concurrency if sink.overlap is Overlap.LANES else 1
-        self._breaker = Breaker(
-            Backoff(plan.retry, jitter), failures=_FAILURES if lanes > 1 else 1, lanes=min(lanes, 2)
-        )
+        self._hand_out = hand_out_of(plan, self._limits)
+        self._breaker = breaker_of(sink, plan, jitter)
         self.stats = SinkStats(plan.name, position=resume.position, circuit=self._breaker)
         self._trouble = Trouble(self.stats, logger)
+        self._lost: Resume | None = None  # a place that a snapshot was asked for already
         self._rest: _Rest | None = None
         self._holds = 0
         self._busy = False
@@ -151,21 +143,39 @@ class Worker:
         self._gate.hurry()
         self._waits.hurry()
 
-    async def pause(self) -> None:
-        """Begin nothing more; returns when nothing is in flight. A sink that rests already stays as it is."""
-        if self._rest is None:
-            self._rest = _Rest(SinkState.PAUSED, "paused by a command")
-        self._waits.quit()
-        while self._busy and self._rest is not None:
-            await self._moved.park()
+    async def pause(self, deadline: float) -> None:
+        """Begin nothing more until `resume`.
 
-    def resume(self) -> None:
-        """Go on from the cursor, whatever the sink rests for."""
+        What is in flight may end until the deadline; then it is cut off, and comes again after `resume`.
+        It returns soon after the deadline in any case, and `stats` says how it went: a sink that rests
+        already stays as it is, and one whose call does not end although it was cut off says so until it does.
+
+        Args:
+            deadline: in `trio.current_time()`.
+        """
+        if self._rest is None:
+            self._rest = _Rest(SinkState.PAUSED, _PAUSED)
+        self._waits.quit()
+        await self._idle(deadline)
+        if self._busy and self._rest is not None:
+            self._cut_off()
+            await self._idle(trio.current_time() + _CUT_SECONDS)
+        if self._busy and self._rest is not None:
+            self.stats.state, self.stats.reason = self._rest.state, f"{self._rest.reason}; {_STUCK}"
+
+    def resume(self) -> SinkState:
+        """Go on from the cursor, whatever the sink rests for; a try that is waited for is made at once.
+
+        Returns:
+            What the sink did until now.
+        """
+        before = self.stats.state if self._rest is None else self._rest.state
         self._rest = None
         self._breaker.close()
         self._gate.hurry()
         self._waits.hurry()
         self._moved.unpark_all()
+        return before
 
     def park(self, reason: str) -> None:
         """Rest, loudly, until `resume` or the next start; what is in flight is cut off and comes again.
@@ -174,23 +184,23 @@ class Worker:
             reason: one sentence.
         """
         self._rest_for(SinkState.PARKED, reason, "sink is parked; the others go on")
-        self._scope.cancel()
+        self._cut_off()
 
     async def drop(self, move: Callable[[], Awaitable[int]]) -> None:
         """Hand out nothing while `move` moves the cursor in the log, then read on from where it says.
 
-        What is in flight is cut off, and nothing is acknowledged before `move` has returned. Raises what it
-        raises; then the sink goes on from where it was. Once begun, `move` is not cancelled: the log does
-        what it was asked all the same, and what the sink would then read on from may be gone.
+        What is in flight is cut off and not waited for: however it ends, it moves no cursor any more. Raises
+        what `move` raises; then the sink goes on from where it was. Once begun, `move` is not cancelled: the
+        log does what it was asked all the same, and what the sink would then read on from may be gone.
         """
         self._holds += 1
-        self._scope.cancel()
+        self._cut_off()
+        self._replay_through = max(self._replay_through, self._ledger.reached)
+        self._ledger = Ledger(self._ledger.acknowledged)
+        self._tries.clear()
         try:
-            while self._busy:
-                await self._moved.park()
             with trio.CancelScope(shield=True):
                 position = await move()
-            self._rewind()
             self._ledger.pass_over(position)
             self.stats.position = position
         finally:
@@ -206,6 +216,17 @@ class Worker:
 
         await self.drop(move)
 
+    def _cut_off(self) -> None:
+        """Cancel what is in flight; also what does not hear of it at once begins nothing new."""
+        self._waits.quit()
+        self._scope.cancel()
+
+    async def _idle(self, deadline: float) -> None:
+        """Until nothing is in flight, somebody resumes the sink, or the deadline."""
+        with trio.move_on_at(deadline):
+            while self._busy and self._rest is not None:
+                await self._moved.park()
+
     async def _until_wanted(self) -> None:
         """Rest for as long as there is a reason to."""
         self._busy = False
@@ -220,12 +241,13 @@ class Worker:
 
     async def _live(self) -> None:
         """One session, and the wait after it when it failed."""
+        ledger = self._ledger
         try:
-            await self._session()
+            await self._session(ledger)
         except Quit:
             return
         except Halted as halted:
-            self._halt(halted)
+            self._halt(halted, ledger)
             return
         except Stopped as error:
             self._rest_for(
@@ -244,10 +266,10 @@ class Worker:
         with suppress(Quit):
             await self._waits.pause(self._breaker.ready_at - trio.current_time())
 
-    async def _session(self) -> None:
+    async def _session(self, ledger: Ledger) -> None:
         plan, limits = self._plan, self._limits
         async with self._sink as sink:
-            await self._open(sink)
+            await self._open(sink, ledger)
             self._trouble.opened()
             handover = Handover(
                 plan.name,
@@ -255,6 +277,7 @@ class Worker:
                 gate=self._gate,
                 throttle=plan.throttle,
                 letters=self._hooks.letters,
+                tries=self._tries,
                 trouble=self._trouble,
                 waits=self._waits,
                 jitter=self._jitter,
@@ -262,21 +285,22 @@ class Worker:
             )
             session = Session(
                 self._reader,
-                self._ledger,
+                ledger,
                 self._hand_out,
+                self._tries,
                 handover,
                 self._waits,
                 self.stats,
                 limits,
                 self._replay_through,
-                self._acknowledge,
+                lambda: self._acknowledge(ledger),
             )
             await _WAYS[sink.overlap](session)
 
-    async def _open(self, sink: Sink) -> None:
+    async def _open(self, sink: Sink, ledger: Ledger) -> None:
         """Agree with the destination on where to go on."""
         plan, wanted = self._plan, self._plan.selection.streams
-        given = Resume(self._resume.log_id, self._resume.incarnation, self._rewind())
+        given = Resume(self._resume.log_id, self._resume.incarnation, self._rewind(ledger))
         context = Context(
             plan.name,
             plan.bridge.cluster,
@@ -284,27 +308,20 @@ class Worker:
             [stream for stream in self._hooks.streams() if wanted is None or stream.name in wanted],
             content_type(plan.form),
             self._limits.records,
+            *(() if plan.throttle is None else (plan.throttle.acquire,)),
         )
         known = await sink.open(given, context)
-        if known == given:
-            return
-        try:
-            self._reader.verify(known.log_id, known.incarnation, known.position)
-        except StateError as error:
-            if not plan.resync_on_state_loss:
-                raise StateError(f"sink {plan.name}: {error}") from error
-            self._logger(
-                "error",
-                "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
-                sink=plan.name,
-                reason=str(error),
-            )
-            if self._hooks.on_state_loss is not None:
-                await self._hooks.on_state_loss(plan.name)
-            return
+        if known != given:
+            try:
+                self._reader.verify(known.log_id, known.incarnation, known.position)
+            except StateError as error:
+                await self._lose(known, error)
+                return
+        self._lost = None
         if known.position > given.position:
-            self._ledger.pass_over(known.position)
-            self._acknowledge()
+            ledger.pass_over(known.position)
+            self._tries.clear()
+            self._acknowledge(ledger)
         elif known.position < given.position:
             self._logger(
                 "warning",
@@ -315,28 +332,49 @@ class Worker:
                 destination=known.position,
             )
 
-    def _rewind(self) -> int:
-        """Take up again what is not acknowledged; where that is."""
-        self._replay_through = max(self._replay_through, self._ledger.reached)
-        return self._ledger.rewind()
-
-    def _acknowledge(self) -> None:
-        position = self._ledger.acknowledged
-        if position == self.stats.position:
+    async def _lose(self, known: Resume, error: StateError) -> None:
+        """The destination has a place of a log, or of a life of it, that is gone; it keeps that for now."""
+        name = self._plan.name
+        if not self._plan.resync_on_state_loss:
+            way_out = f", or {self._sink.forgetting}" if isinstance(self._sink, Forgetting) else ""
+            raise StateError(f"sink {name}: {error}{way_out}") from error
+        if known == self._lost:
             return
+        self._logger(
+            "error",
+            "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
+            sink=name,
+            reason=str(error),
+        )
+        if self._hooks.on_state_loss is not None:
+            await self._hooks.on_state_loss(name)
+        self._lost = known
+
+    def _rewind(self, ledger: Ledger) -> int:
+        """Take up again what is not acknowledged; where that is."""
+        self._replay_through = max(self._replay_through, ledger.reached)
+        self._tries.rewind()
+        return ledger.rewind()
+
+    def _acknowledge(self, ledger: Ledger) -> None:
+        position = ledger.acknowledged
+        if ledger is not self._ledger or position == self.stats.position:
+            return  # the cursor was moved while the session went on, or there is nothing new
         self.stats.position = position
         self._reader.acknowledge(self._plan.name, position)
         crash_point("sink.acknowledged")
         self._moved.unpark_all()
 
-    def _halt(self, halted: Halted) -> None:
+    def _halt(self, halted: Halted, ledger: Ledger) -> None:
         """Keep the cursor before the first record that was refused; those before it are owned."""
+        if ledger is not self._ledger:
+            return  # what was refused was dropped meanwhile
         records, reasons = halted.delivery.records, halted.reasons
         refused = min(reasons)
-        before = max(self._rewind(), records[refused].position - 1)
+        before = max(self._rewind(ledger), records[refused].position - 1)
         if self._sink.overlap is not Overlap.LANES:
-            self._ledger.pass_over(before)
-            self._acknowledge()
+            ledger.pass_over(before)
+            self._acknowledge(ledger)
         self.stats.rejected += len(reasons)
         examples = "; ".join(sorted(set(reasons.values()))[:REASONS_LOGGED])
         self._rest_for(
@@ -348,4 +386,5 @@ class Worker:
 
     def _rest_for(self, state: SinkState, reason: str, event: str, **fields: object) -> None:
         self._rest = _Rest(state, reason)
+        self.stats.state, self.stats.reason = self._rest  # what is in flight may take its time to end
         self._logger("error", event, sink=self._plan.name, **fields, reason=reason)

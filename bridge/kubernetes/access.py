@@ -1,9 +1,9 @@
-"""Which permissions a stream lacks, asked of the server itself, and the RBAC rule that would help.
+"""Which permissions a stream lacks, which others help the bridge, and the RBAC rules that grant them.
 
-SelfSubjectAccessReview needs no rights of its own (real-apiserver.md 7.8).
+The server itself is asked: SelfSubjectAccessReview needs no rights of its own (real-apiserver.md 7.8).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from bridge.kubernetes.apiserver import ApiError, ApiServer
 from bridge.kubernetes.catalog import Resource
 
-__all__ = ["VERBS", "Missing", "Wanted", "missing_permissions"]
+__all__ = ["IDENTITY", "REVISION", "VERBS", "Advised", "Missing", "Wanted", "missing_permissions", "refused"]
 
 VERBS: Final = ("list", "watch", "get")
 """get, because a deletion that a list implies is believed only when a GET of the object agrees."""
@@ -69,6 +69,54 @@ class Missing(msgspec.Struct, frozen=True):
         )
 
 
+class Advised(msgspec.Struct, frozen=True):
+    """A permission of core resources that the bridge can do without, at a price.
+
+    Attributes:
+        verb: as `get`.
+        resource: plural.
+        namespace: where, "" for the whole cluster.
+        name: of the one object that is meant, "" for all.
+        without: what happens without it, for the sentence.
+    """
+
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    without: str
+
+    def __str__(self) -> str:
+        names = f", resourceNames: [{self.name}]" if self.name else ""
+        what = f"{self.resource} {self.name}".rstrip()
+        place = f" in namespace {self.namespace}" if self.namespace else ""
+        role = f"a Role in {self.namespace}" if self.namespace else "a ClusterRole"
+        return (
+            f"the bridge may not {self.verb} {what}{place}: {self.without}; add to {role}: "
+            f'- {{apiGroups: [""], resources: [{self.resource}]{names}, verbs: [{self.verb}]}}'
+        )
+
+
+IDENTITY: Final = Advised(
+    "get",
+    "namespaces",
+    "",
+    "kube-system",
+    "instead of its uid a hash of the certificate authority identifies the cluster, and once that is "
+    "replaced, or this right is given after the first start, `run` takes it for another cluster",
+)
+"""See `bridge.kubernetes.discovery.cluster_uid`."""
+REVISION: Final = Advised(
+    "list",
+    "events",
+    "default",
+    "",
+    "that the server was restored from a backup may be noticed late or not at all, for lists of other kinds "
+    "can come from its cache",
+)
+"""See `bridge.kubernetes.probe`."""
+
+
 class _Status(msgspec.Struct, rename="camel"):
     allowed: bool = False
     reason: str = ""
@@ -89,17 +137,33 @@ async def missing_permissions(api: ApiServer, wanted: Sequence[Wanted]) -> list[
     missing = []
     for want in wanted:
         for namespace in want.namespaces or ("",):
-            refused = {verb: await _review(api, want, namespace, verb) for verb in VERBS}
-            verbs = tuple(verb for verb, status in refused.items() if not status.allowed)
+            answers = {verb: await _review(api, _attributes(want, namespace, verb)) for verb in VERBS}
+            verbs = tuple(verb for verb, status in answers.items() if not status.allowed)
             if verbs:
-                status = refused[verbs[0]]
+                status = answers[verbs[0]]
                 reason = status.reason or status.evaluation_error
                 missing.append(Missing(want.stream, want.resource, namespace, verbs, reason))
     return missing
 
 
-async def _review(api: ApiServer, want: Wanted, namespace: str, verb: str) -> _Status:
-    attributes = {
+async def refused(api: ApiServer, advised: Sequence[Advised]) -> list[Advised]:
+    """Those of these permissions that the server would not grant; raises what `missing_permissions` does."""
+    found = []
+    for each in advised:
+        attributes = {
+            "verb": each.verb,
+            "version": "v1",
+            "resource": each.resource,
+            "namespace": each.namespace,
+            "name": each.name,
+        }
+        if not (await _review(api, attributes)).allowed:
+            found.append(each)
+    return found
+
+
+def _attributes(want: Wanted, namespace: str, verb: str) -> dict[str, str]:
+    return {
         "group": want.resource.group,
         "version": want.resource.version,
         "resource": want.resource.resource,
@@ -107,6 +171,9 @@ async def _review(api: ApiServer, want: Wanted, namespace: str, verb: str) -> _S
         "namespace": namespace if want.resource.namespaced else "",
         "name": _selected_name(want.field_selector),
     }
+
+
+async def _review(api: ApiServer, attributes: Mapping[str, str]) -> _Status:
     document = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

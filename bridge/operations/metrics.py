@@ -22,6 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from bridge.changes.change import Cause
 from bridge.operations.families import add, counter, gauge, labelled
 from bridge.operations.projection import Projection
 from bridge.operations.sinkmetrics import LagSource, SinkSource, of_sinks
@@ -31,6 +32,8 @@ __all__ = ["PHASES", "LogSource", "Metrics"]
 
 PHASES: Final = ("starting", "connecting", "listing", "live", "backoff", "forbidden", "absent", "refused")
 """What a watch can be doing: "starting", and then each of `bridge.kubernetes.observer.Phase`."""
+# A counter that appears with its first event shows no increase for it: an alert would not see that one.
+_NO_LISTINGS: Final[Mapping[str, int]] = {cause.value: 0 for cause in Cause}
 
 
 class LogSource(Protocol):
@@ -149,7 +152,7 @@ def _of_streams(streams: list[StreamStats]) -> Iterator[Metric]:
         tally = stream.tally()
         add(changes, stream.name, stream.changes)
         add(held, stream.name, {word: getattr(tally, word) for word in ("replayed", "stale", "absorbed")})
-        add(listings, stream.name, stream.listings)
+        add(listings, stream.name, {**_NO_LISTINGS, **stream.listings})
         now = [watch.phase for watch in stream.watches.values()]
         add(watches, stream.name, {phase: now.count(phase) for phase in PHASES})
     yield from (changes, held, listings, watches)

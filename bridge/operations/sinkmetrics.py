@@ -21,6 +21,8 @@ SINK_STATES: Final = ("starting", "delivering", "retrying", "paused", "parked", 
 BREAKER_STATES: Final = ("closed", "open", "halfOpen")
 """Each of `bridge.delivery.breaker.BreakerState`."""
 _MICROS: Final = 1_000_000
+_NO_TRIES: Final = {"error": 0, "unavailable": 0}
+"""There before the first failure, so that an alert sees it; sinks have more words, which only they know."""
 
 
 class LatencySource(Protocol):
@@ -110,7 +112,7 @@ def _counters(sinks: Sequence[SinkSource]) -> Iterator[Metric]:
         CounterMetricFamily, "sink_failed_tries", "Deliveries tried in vain.", "reason", owner="sink"
     )
     for sink in sinks:
-        add(tries, sink.name, sink.retries)
+        add(tries, sink.name, {**_NO_TRIES, **sink.retries})
     yield tries
 
 

@@ -148,7 +148,8 @@ async def _stream(
         raise ending.failure
     if undelivered:
         raise BridgeError(
-            f"ended with {undelivered} records undelivered: nobody took them from standard output"
+            f"ended with {undelivered} record{'s' * (undelivered > 1)} undelivered: "
+            "nobody took them from standard output"
         )
     return ending.code
 

@@ -8,7 +8,7 @@ A sink that moves gets some seconds to catch up: a burst, or a snapshot, is no r
 resync   what it did not take is dropped, but for the identities of deletions. Once it takes records again
          it gets a snapshot of its own. Asked for first and durably, so a crash in between loses nothing.
 park     it stops, loudly, until it is resumed; meanwhile what it did not take is dropped in the same way
-block    nothing: intake waits for it, which the configuration had to allow
+block    nothing: once the log is full intake waits for it, which the configuration had to allow
 ```
 
 Where the disk is full for another reason than our own limit, the sink that lags most is dealt with in the
@@ -32,7 +32,8 @@ from bridge.store.contract import Log, Refused
 
 __all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Patience", "Policy", "holders", "policies"]
 
-_REPAIR: Final = "repair it and resume it"
+_REPAIR: Final = "repair it and resume it: it gets the deletions that it missed, and a snapshot"
+_REPAIR_ANEW: Final = "repair it and resume it: it gets a snapshot, not the deletions that it missed"
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
 _WORTH: Final = 4 << 20
@@ -106,7 +107,10 @@ class Outlet(Protocol):
     stats: SinkStats
 
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
-        """Hand out nothing while `drop` moves the cursor; read on from the position that it returns."""
+        """Hand out nothing while `drop` moves the cursor; read on from the position that it returns.
+
+        What is in flight is not waited for, so that no sink keeps the next one from being dealt with.
+        """
 
     def park(self, reason: str) -> None:
         """Stop, loudly, until somebody resumes it."""
@@ -189,6 +193,7 @@ class BacklogKeeper:
         self._outlets = outlets
         self._recovering: dict[str, _Recovery] = {}
         self._full_counts_at = float("-inf")
+        desk.pace(self._room)
         self._patience = Patience()
         self._incidents = Incidents(log)
 
@@ -218,6 +223,7 @@ class BacklogKeeper:
             self._patience.moved(name, position, now)
             behind = self._log.lag(position).bytes
             lagging.append(Lagging(name, behind, self._limit(name, stats.limit_bytes)))
+            self._desk.taken(name, position)
         pressing = holders(lagging, full=bool(stats.full) and now >= self._full_counts_at)
         for name in self._patience.spent(pressing, now):
             match self._policies[name].when_full:
@@ -226,7 +232,7 @@ class BacklogKeeper:
                 case "park":
                     self._park(name)
                     await self._drop(name)
-                case _:
+                case _ if stats.full:
                     self._incidents.report(
                         name, "warning", "intake waits for this sink, as whenFull: block says", sink=name
                     )
@@ -241,6 +247,15 @@ class BacklogKeeper:
         own = self._policies[name].max_lag
         return share if own is None else min(share, own)
 
+    def _room(self, name: str) -> int:
+        """What may be addressed to a sink so that live records still find room behind it."""
+        outlet = self._outlets.workers.get(name)
+        if outlet is None:
+            return sys.maxsize
+        stats = self._log.stats()
+        held = self._log.lag(outlet.stats.position).bytes + stats.in_flight
+        return self._limit(name, stats.limit_bytes) // 2 - held
+
     async def _drop(self, name: str) -> None:
         policy, outlet = self._policies[name], self._outlets.workers[name]
         owed = [
@@ -249,6 +264,7 @@ class BacklogKeeper:
             for request in snapshot_requests(name, stream, scopes, Cause.BACKLOG_FULL)
         ]
         self._desk.hold(name)
+        why = self._why(name)
 
         async def drop() -> int:
             dropped = await self._log.drop_backlog(name, list(policy.scopes), owed)
@@ -256,6 +272,7 @@ class BacklogKeeper:
                 "warning",
                 "the backlog of a sink is dropped; it gets a snapshot when it takes records again",
                 sink=name,
+                reason=why,
                 records=sum(dropped.records.values()),
                 deletions_kept=sum(dropped.deletions.values()),
             )
@@ -268,7 +285,7 @@ class BacklogKeeper:
             await self._desk.load([name])
             self._desk.release(name)
             self._recovering.pop(name, None)
-            await self._outlets.release(name, f"{error}; {_REPAIR}")
+            await self._outlets.release(name, f"{error}; {_REPAIR_ANEW}")
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)
@@ -281,8 +298,8 @@ class BacklogKeeper:
         if pause:
             log(
                 "error",
-                "a sink fell behind during its own snapshot: give state.maxBytes room for a whole one, or "
-                "let the sink take more at once",
+                "a sink fell behind during its own snapshot: changes come faster than it takes them; give "
+                "state.maxBytes more room, or let the sink take more at once",
                 sink=name,
                 next_try_seconds=pause,
             )
@@ -290,8 +307,13 @@ class BacklogKeeper:
     def _park(self, name: str) -> None:
         outlet = self._outlets.workers[name]
         if outlet.stats.state is not SinkState.PARKED:
-            reason = "it lags so far that the log has no room for what it has not taken"
-            outlet.park(f"{reason}; {_REPAIR}")
+            outlet.park(f"{self._why(name)}; {_REPAIR}")
+
+    def _why(self, name: str) -> str:
+        own, position = self._policies[name].max_lag, self._outlets.workers[name].stats.position
+        if own is not None and self._log.lag(position).bytes >= own:
+            return "it lags by more than its maxLag"
+        return "it lags so far that the log has no room for what it has not taken"
 
     def _recover(self, name: str) -> None:
         recovery = self._recovering[name]

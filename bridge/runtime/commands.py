@@ -4,11 +4,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import trio
+
 from bridge.changes.change import Cause
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import MAX_NUMBER, DeadLetter
 from bridge.changes.envelope import Format, Renderer
 from bridge.config import Config, SinkConfig
-from bridge.delivery.stats import SinkStats
+from bridge.delivery.breaker import BreakerState
+from bridge.delivery.stats import SinkState, SinkStats
 from bridge.errors import UsageError
 from bridge.operations.control import Send
 from bridge.runtime.health import Health
@@ -21,6 +24,7 @@ __all__ = ["Commands"]
 
 _PAGE: Final = 100
 _MICROS: Final = 1_000_000
+_RESTING: Final = frozenset((SinkState.PAUSED, SinkState.PARKED, SinkState.HALTED))
 
 
 class Commands:
@@ -98,6 +102,7 @@ class Commands:
                 "type": sink.type,
                 "state": stats.state.value if stats else "starting",
                 "reason": stats.reason if stats else "the cluster was not reached yet",
+                "nextTrySeconds": _next_try(stats) if stats else None,
                 "position": stats.position if stats else None,
                 "records": stats.records if stats else 0,
                 "lag": lag,
@@ -133,8 +138,9 @@ class Commands:
 
     async def _resume(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        await self._outlets.resume(self._sink(arguments.get("sink")).name)
-        return {"state": "resumed"}  # what it does now is seen a moment later
+        before = await self._outlets.resume(self._sink(arguments.get("sink")).name)
+        # What it does now is seen a moment later.
+        return {"state": "resumed" if before in _RESTING else f"was not paused; it is {before}"}
 
     async def _dead_letters(self, arguments: Mapping[str, Any], send: Send) -> Any:
         sink = self._sink_or_none(arguments)
@@ -183,13 +189,32 @@ class Commands:
         ids = _ids(arguments)
         if not ids and arguments.get("all") is not True:
             raise UsageError("say which dead letters to purge: ids, or all")
-        return {"purged": await self._log.purge(self._sink_or_none(arguments), ids or None)}
+        sink = self._sink_or_none(arguments)
+        await self._must_exist(sink, ids)
+        return {"purged": await self._log.purge(sink, ids or None)}
 
     async def _redrive(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        sink = self._sink(arguments.get("sink"))
-        done = await self._log.redrive(sink.name, _ids(arguments) or None, force=bool(arguments.get("force")))
-        return {"redriven": done.redriven, "superseded": done.superseded}
+        sink, ids, force = self._sink(arguments.get("sink")), _ids(arguments), bool(arguments.get("force"))
+        await self._must_exist(sink.name, ids)
+        # By force also letters of streams that nobody watches any more, but for those the sink is not handed.
+        streams = sink.streams if force else watches_of(self._config, sink)
+        done = await self._log.redrive(sink.name, ids or None, force=force, streams=streams)
+        return {"redriven": done.redriven, "superseded": done.superseded, "foreign": done.foreign}
+
+    async def _must_exist(self, sink: str | None, ids: Sequence[int]) -> None:
+        """A mistyped number must not pass for work that was done."""
+        missing = []
+        for number in sorted(set(ids)):
+            found = await self._log.dead_letters(sink, number - 1, 1)
+            if [letter.number for letter in found] != [number]:
+                missing.append(str(number))
+        if missing:
+            of_sink = f" of the sink {sink}" if sink is not None else ""
+            raise UsageError(
+                f"there is no dead letter {', '.join(missing)}{of_sink}, so nothing was done; "
+                "`deadletters list` shows them"
+            )
 
     def _sink(self, name: Any) -> SinkConfig:
         for sink in self._config.sinks:
@@ -210,11 +235,23 @@ def _state(stats: SinkStats) -> dict[str, str]:
     return {"state": stats.state.value, "reason": stats.reason}
 
 
+def _next_try(stats: SinkStats) -> float | None:
+    """Seconds, while the sink waits for another try; a destination may ask for minutes."""
+    circuit = stats.circuit
+    if stats.state is not SinkState.RETRYING or circuit is None or circuit.state is not BreakerState.OPEN:
+        return None
+    return max(circuit.ready_at - trio.current_time(), 0.0)
+
+
 def _ids(arguments: Mapping[str, Any]) -> Sequence[int]:
     ids = arguments.get("ids") or ()
-    if not isinstance(ids, list | tuple) or not all(isinstance(number, int) for number in ids):
+    if not isinstance(ids, list | tuple) or not all(map(_is_number, ids)):
         raise UsageError("ids of dead letters are numbers; `deadletters list` shows them")
     return ids
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_NUMBER  # a bool is an int, but no number
 
 
 def _moment(micros: int) -> str:

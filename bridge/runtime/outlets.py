@@ -1,7 +1,7 @@
 """The configured sinks and their workers."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -10,21 +10,24 @@ import trio
 from bridge.changes.change import Cause, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig
-from bridge.delivery.plan import Hooks, Plan
-from bridge.delivery.sink import Located, Reopened, Resume
-from bridge.delivery.stats import SinkStats
+from bridge.delivery.plan import Hooks, Plan, place_of
+from bridge.delivery.sink import Reopened, Resume
+from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.worker import Worker
 from bridge.errors import Refused, UsageError
 from bridge.logs import log
+from bridge.runtime.plans import watches_of
 from bridge.runtime.sinkplans import SinkPlans
 from bridge.store.contract import Log
 
-__all__ = ["Outlets", "Owe"]
+__all__ = ["DRAIN_SECONDS", "Outlets", "Owe"]
 
+DRAIN_SECONDS: Final = 25.0
+"""How long sinks have to end what they are at: below the 30 s that Kubernetes grants a pod by default."""
 _AGAIN_SECONDS: Final = 5.0
 
-Owe: TypeAlias = Callable[[SinkConfig, Cause], Awaitable[None]]
-"""Has a sink owed a snapshot of all that it wants, durably."""
+Owe: TypeAlias = Callable[[SinkConfig, Cause, Collection[str] | None], Awaitable[None]]
+"""Has a sink owed a snapshot of all that it wants, or of some streams only, durably."""
 
 
 class Outlets:
@@ -107,17 +110,20 @@ class Outlets:
         return worker
 
     async def pause(self, name: str) -> SinkStats:
-        """Hand a sink nothing until `resume`; returns once nothing is in flight.
+        """Hand a sink nothing until `resume`; what is in flight has as long as in a drain to end.
 
         Raises:
             UsageError: it is not open yet.
         """
         worker = self._worker(name)
-        await worker.pause()
+        await worker.pause(trio.current_time() + DRAIN_SECONDS)
         return worker.stats
 
-    async def resume(self, name: str) -> None:
+    async def resume(self, name: str) -> SinkState:
         """Have a sink go on that is paused, parked or halted. One that was released begins as a new one.
+
+        Returns:
+            What it did until now: it may have had no reason to be resumed.
 
         Raises:
             UsageError: it is not open yet.
@@ -125,16 +131,16 @@ class Outlets:
         worker = self._worker(name)
         async with self._returning:  # two persons who resume it must not have it begin twice
             if name in self._released:
-                await worker.skip_to(await self._attach(self._sinks[name]))
+                await worker.skip_to(await self._attach(self._sinks[name], Cause.STATE_LOST))
                 self._released.discard(name)
-        worker.resume()
+        return worker.resume()
 
     async def release(self, name: str, reason: str) -> None:
         """Park a sink, loudly, and let the log go on without it."""
         worker = self._workers[name]
 
         async def leave() -> int:
-            # Nothing is in flight now, so nobody acknowledges what nobody keeps any more.
+            # What is still in flight moves no cursor, so nobody acknowledges what nobody keeps any more.
             worker.park(reason)
             self._released.add(name)
             await self._log.release_sink(name)
@@ -143,14 +149,11 @@ class Outlets:
         await worker.drop(leave)
 
     async def reopen(self) -> None:
-        """Have sinks take up anew what was put aside under their feet, as log files are."""
-        for sink in self._config.sinks:
-            if not isinstance(sink.options, Reopened):
-                continue
-            try:
-                await sink.options.reopen()
-            except Exception as error:  # noqa: BLE001 - whatever a sink throws is its own failure domain
-                log("error", "a sink failed to open its files anew", sink=sink.name, error=repr(error))
+        """Have sinks take up anew what was put aside under their feet, as log files are; all at once."""
+        async with trio.open_nursery() as nursery:
+            for sink in self._config.sinks:
+                if isinstance(sink.options, Reopened):
+                    nursery.start_soon(_reopen, sink.name, sink.options)
 
     def hurry(self) -> None:
         """The end is near: no sink waits for anything but its destination any more."""
@@ -170,15 +173,22 @@ class Outlets:
             if behind > 0:
                 log("warning", "not drained; delivered after the next start", sink=stats.name, records=behind)
 
-    async def _attach(self, sink: SinkConfig) -> int:
-        """Where it goes on; what it missed for good is owed to it before it is handed anything."""
-        opened = await self._log.open_sink(sink.name, _fingerprint(sink))
+    async def _attach(self, sink: SinkConfig, cause: Cause = Cause.FIRST_START) -> int:
+        """Where it goes on; what it missed for good is owed to it before anything is handed over."""
+        takes = list(watches_of(self._config, sink))
+        leaves_out = [stream.name for stream in self._config.streams if stream.name not in takes]
+        opened = await self._log.open_sink(sink.name, _fingerprint(sink), takes, leaves_out)
         if opened.fresh:
-            await self._owe(sink, Cause.FIRST_START)
+            await self._owe(sink, cause, None)
+        elif opened.missed:
+            await self._owe(sink, Cause.FIRST_START, opened.missed)
+        if opened.fresh and cause is Cause.STATE_LOST:
+            event = "the log went on without this sink: it gets a snapshot, not the deletions that it missed"
+            log("warning", event, sink=sink.name)
         return opened.position
 
     async def _lost_state(self, name: str) -> None:
-        await self._owe(self._sinks[name], Cause.STATE_LOST)
+        await self._owe(self._sinks[name], Cause.STATE_LOST, None)
 
     def _worker(self, name: str) -> Worker:
         try:
@@ -187,8 +197,13 @@ class Outlets:
             raise UsageError(f"the sink {name} is not open yet: the cluster was not reached") from None
 
 
+async def _reopen(name: str, sink: Reopened) -> None:
+    try:
+        await sink.reopen()
+    except Exception as error:  # noqa: BLE001 - whatever a sink throws is its own failure domain
+        log("error", "a sink failed to open its files anew", sink=name, error=repr(error))
+
+
 def _fingerprint(sink: SinkConfig) -> str:
     """Which destination a cursor belongs to: another one is a new sink."""
-    options = sink.options
-    place = options.destination if isinstance(options, Located) else repr(options)  # which hides secrets
-    return hashlib.sha256(f"{sink.type}\0{place}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{sink.type}\0{place_of(sink.options)}".encode()).hexdigest()[:32]

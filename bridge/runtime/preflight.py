@@ -3,16 +3,17 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import trio
 
 from bridge.changes.change import StreamInfo
 from bridge.changes.envelope import Format
-from bridge.config import Config, SinkConfig
+from bridge.config import Config, SinkConfig, made_by_run
 from bridge.delivery.sink import Checked, Context, Owning
 from bridge.errors import BridgeError, UsageError
-from bridge.kubernetes.access import Wanted, missing_permissions
+from bridge.kubernetes.access import IDENTITY, REVISION, Wanted, missing_permissions, refused
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.catalog import Resource
 from bridge.kubernetes.discovery import cluster_uid, discover
@@ -57,6 +58,8 @@ async def check(config: Config) -> int:
                 problems.append(str(error))
         problems += [f"sink {sink}: {overlap}" for sink, overlap in overlaps(config, resources)]
         problems += [str(missing) for missing in await missing_permissions(api, wanted)]
+        advised = [REVISION] if config.cluster.uid else [IDENTITY, REVISION]
+        warnings = [str(each) for each in await refused(api, advised)]
     for want in wanted:
         print(f"stream {want.stream}: {want.resource.api_version} {want.resource.kind}")  # noqa: T201
     for sink in config.sinks:
@@ -66,8 +69,7 @@ async def check(config: Config) -> int:
         print(f"sink {sink.name}: {sink.type}; done means: {owned}")  # noqa: T201
         sys.stdout.flush()  # the destination may take its time
         problems += [f"sink {sink.name}: {wrong}" for wrong in await _sink_problems(sink, config, uid, infos)]
-    warning = _state_warning(config)
-    if warning:
+    for warning in [*_state_warnings(config), *warnings]:
         print(f"warning: {warning}")  # noqa: T201
     if problems:
         raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
@@ -79,7 +81,7 @@ async def _sink_problems(
     sink: SinkConfig, config: Config, uid: str, infos: Sequence[StreamInfo]
 ) -> Sequence[str]:
     """What the sink says of itself, and one sentence where it cannot even say that."""
-    if not isinstance(sink.options, Checked):
+    if not isinstance(sink.options, Checked) or _not_made_yet(sink, config):
         return ()
     streams = [info for info in infos if sink.streams is None or info.name in sink.streams]
     form = Format(sink.format)
@@ -95,27 +97,29 @@ async def _sink_problems(
         return [f"it cannot tell ({error!r}); report that to whoever made this sink"]
 
 
+def _not_made_yet(sink: SinkConfig, config: Config) -> bool:
+    path = getattr(sink.options, "path", None)
+    return isinstance(path, str | Path) and config.state is not None and made_by_run(path, config.state.path)
+
+
 def _state_problems(config: Config) -> Iterator[str]:
     """A state that cannot be written is found before the first restart loses something."""
     if config.state is None:
         yield "`run` needs `state: {path: ...}`: where cursors and the log live"
         return
-    path = config.state.path
-    existing = path
+    path = existing = config.state.path.absolute()
     while not existing.exists():
         existing = existing.parent
     if not os.access(existing, os.W_OK):
-        yield f"state.path {path} cannot be written: make {existing} writable for this user"
+        yield f"state.path {str(path)!r} cannot be written: make {str(existing)!r} writable for this user"
 
 
-def _state_warning(config: Config) -> str:
-    """A state that ends with the pod breaks one promise without a sign of it; "" when it may stay."""
-    if config.state is None:
-        return ""
-    place = short_lived(config.state.path)
-    if not place:
-        return ""
-    return (
-        f"state.path {config.state.path} is on {place}, which does not outlive the pod or the machine: "
-        "with the inventory each deletion meanwhile is lost; mount a PersistentVolumeClaim there"
-    )
+def _state_warnings(config: Config) -> Iterator[str]:
+    """A state that ends with the pod breaks one promise without a sign of it."""
+    place = short_lived(config.state.path) if config.state is not None else ""
+    if config.state is not None and place:
+        yield (
+            f"state.path {str(config.state.path.absolute())!r} is on {place}, which does not outlive the "
+            "pod or the machine: with the inventory each deletion meanwhile is lost; "
+            "mount a PersistentVolumeClaim there"
+        )

@@ -10,8 +10,13 @@ ADDED ...      snapshot: <id>, origin snapshot         audience: the sink; the s
                differences to what was known           for everybody, as with any listing
 RESYNC end     snapshot: <id>, counts                  audience: the sink; fulfils the request
 ```
+
+A snapshot for which the log has no room at once comes in portions, in the order of keys: each is paid by a
+listing of its own, once the sink has taken the one before. How far it has come is not durable: after a
+crash it begins again, with the same id.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -22,6 +27,7 @@ import msgspec
 from bridge.changes.change import Cause, Change, Event, Origin, StreamInfo, Type
 from bridge.changes.reconcile import Answer, Inventory, Known, object_key
 from bridge.logs import log
+from bridge.runtime.portions import Portion, Progress
 from bridge.store.contract import Log, SnapshotRequest
 
 __all__ = ["AddressedSnapshots", "Listener", "SnapshotDesk", "snapshot_requests"]
@@ -53,6 +59,9 @@ class SnapshotDesk:
         self._owed: dict[tuple[str, str], dict[str, SnapshotRequest]] = {}
         self._listeners: dict[tuple[str, str], Listener] = {}
         self._held: set[str] = set()
+        self._progress: dict[str, Progress] = {}
+        self._put_off: set[str] = set()
+        self._room: Callable[[str], int] = lambda _: sys.maxsize
 
     async def load(self, sinks: Iterable[str]) -> None:
         """Take up what an earlier life was asked for; what concerns no sink of these waits for its return."""
@@ -91,10 +100,40 @@ class SnapshotDesk:
             if sink in requests:
                 self._ask(watch)
 
+    def pace(self, room: Callable[[str], int]) -> None:
+        """Ask from now on how many bytes more may be addressed to a sink."""
+        self._room = room
+
+    def room(self, sink: str) -> int:
+        """How many bytes more may be addressed to a sink now."""
+        return self._room(sink)
+
+    def progress(self, request: SnapshotRequest) -> Progress | None:
+        """How far a snapshot has come; None before its first portion has ended."""
+        return self._progress.get(request.id)
+
+    def put_off(self, request: SnapshotRequest, progress: Progress) -> None:
+        """So much is in the log; what follows waits until the sink has taken it."""
+        if self.owes(request):
+            self._progress[request.id] = progress
+            self._put_off.add(request.id)
+
+    def taken(self, sink: str, position: int) -> None:
+        """A sink has taken everything up to `position`: portions that waited for that may follow."""
+        for watch, requests in self._owed.items():
+            request = requests.get(sink)
+            if request and request.id in self._put_off and self._progress[request.id].end <= position:
+                self._put_off.discard(request.id)
+                self._ask(watch)
+
     def owed(self, stream: str, scope: str) -> list[SnapshotRequest]:
         """What a listing of this watch that begins now has to pay."""
         requests = self._owed.get((stream, scope), {})
-        return [request for sink, request in requests.items() if sink not in self._held]
+        return [
+            request
+            for sink, request in requests.items()
+            if sink not in self._held and request.id not in self._put_off
+        ]
 
     def owes(self, request: SnapshotRequest) -> bool:
         """Whether this very request still waits: another one for its sink and watch would replace it."""
@@ -108,6 +147,7 @@ class SnapshotDesk:
         """This one is in the log; if it was replaced meanwhile, the other one stays owed."""
         if self.owes(request):
             del self._owed[request.stream, request.scope][request.sink]
+            self._forget(request)
             log(
                 "info",
                 "snapshot is in the log",
@@ -135,7 +175,15 @@ class SnapshotDesk:
             del self._listeners[stream, scope]
 
     def _keep(self, request: SnapshotRequest) -> None:
-        self._owed.setdefault((request.stream, request.scope), {})[request.sink] = request
+        requests = self._owed.setdefault((request.stream, request.scope), {})
+        replaced = requests.get(request.sink)
+        if replaced is not None:
+            self._forget(replaced)
+        requests[request.sink] = request
+
+    def _forget(self, request: SnapshotRequest) -> None:
+        self._progress.pop(request.id, None)
+        self._put_off.discard(request.id)
 
     def _ask(self, watch: tuple[str, str]) -> None:
         listener = self._listeners.get(watch)
@@ -147,11 +195,20 @@ class SnapshotDesk:
 
 
 class _Snapshot(msgspec.Struct):
-    """One that is being written. All but the request is for the work on the log only."""
+    """One that is being written. What was added, and whether to all, is for the work on the log only."""
 
     request: SnapshotRequest
+    portion: Portion
+    continued: bool = False
     added: int = 0
     shown_to_all: bool = False
+
+    @classmethod
+    def of(cls, request: SnapshotRequest, progress: Progress | None) -> "_Snapshot":
+        """From where it has come to."""
+        if progress is None:
+            return cls(request, Portion(b""))
+        return cls(request, Portion(progress.after), continued=True, added=progress.added)
 
 
 class AddressedSnapshots:
@@ -186,11 +243,15 @@ class AddressedSnapshots:
         self._from = from_rv
         self._reported = reported
         owed = desk.owed(stream.name, scope) if desk is not None else ()
-        self._snapshots = [_Snapshot(request) for request in owed]
+        self._snapshots = [
+            _Snapshot.of(request, desk.progress(request) if desk else None) for request in owed
+        ]
 
     async def begin(self, *, time: int, epoch: int, prefix: bytes) -> None:
         """Say to each sink that its snapshot begins."""
         for snapshot in self._snapshots:
+            if snapshot.continued:
+                continue
 
             def work(inventory: Inventory, snapshot: _Snapshot = snapshot) -> Sequence[Change]:
                 if self._suffices(snapshot.request, inventory, prefix):
@@ -205,19 +266,25 @@ class AddressedSnapshots:
     async def page(self, events: Sequence[Event], *, time: int, epoch: int, size: int) -> None:
         """Address one page to each sink; call it after the page was merged with the inventory."""
         for snapshot in self._snapshots:
+            room = sys.maxsize if self._desk is None else self._desk.room(snapshot.request.sink)
+            part = snapshot.portion.take(events, room)
+            if not part:
+                continue
 
-            def work(inventory: Inventory, snapshot: _Snapshot = snapshot) -> Sequence[Change]:
+            def work(
+                inventory: Inventory, snapshot: _Snapshot = snapshot, part: Sequence[Event] = part
+            ) -> Sequence[Change]:
                 if snapshot.shown_to_all:
                     return ()
                 # The inventory has another state where a deletion must be confirmed first; that is told
                 # to everybody when it is settled.
-                known = [e for e in events if inventory.get(_key(e)) == Known(e.uid, e.rv)]
+                known = [e for e in part if inventory.get(_key(e)) == Known(e.uid, e.rv)]
                 return self._added(snapshot, known, time, epoch)
 
             await self._append(snapshot, work, size)
 
     async def end(self, rv: str, *, answers: Sequence[Answer], asked: int, time: int, epoch: int) -> None:
-        """Say to each sink that its snapshot is complete; with that, the requests are fulfilled.
+        """Say to each sink that its snapshot is complete, if it is; with that, the requests are fulfilled.
 
         Args:
             rv: revision of the listing.
@@ -228,23 +295,38 @@ class AddressedSnapshots:
         """
         # A list can lie: what a GET still shows exists, and belongs to the snapshot.
         hidden = [a.found for a in answers if a.gone is None and a.found is not None]
-        unconfirmed = asked - len(answers)
         for snapshot in self._snapshots:
+            part = [event for event in hidden if snapshot.portion.covers(event)]
+            if snapshot.portion.full:
+                await self._log.flush()  # whether all were shown it is known then
+            if snapshot.portion.full and not snapshot.shown_to_all:
+                await self._end_portion(snapshot, part, time, epoch)
+            else:
+                await self._complete(snapshot, part, rv, asked - len(answers), time, epoch)
 
-            def work(inventory: Inventory, snapshot: _Snapshot = snapshot) -> Sequence[Change]:
-                del inventory
-                if snapshot.shown_to_all:
-                    return ()
-                added = self._added(snapshot, hidden, time, epoch)
-                end: dict[str, Any] = {"phase": "end", "to": rv, "counts": {"added": snapshot.added}}
-                if unconfirmed:
-                    end["unconfirmed"] = unconfirmed
-                return [*added, self._resync(snapshot, time, epoch, rv, end)]
+    async def _end_portion(self, snapshot: _Snapshot, part: Sequence[Event], time: int, epoch: int) -> None:
+        await self._append(snapshot, lambda _: self._added(snapshot, part, time, epoch), _size(part))
+        await self._log.flush()  # all of it is counted, and has its place
+        if self._desk is not None:
+            progress = Progress(snapshot.portion.through, snapshot.added, self._log.end())
+            self._desk.put_off(snapshot.request, progress)
 
-            size = _RESYNC_BYTES + sum(len(event.object) for event in hidden)
-            await self._append(snapshot, work, size, fulfils=[snapshot.request])
-            if self._desk is not None:
-                self._desk.paid(snapshot.request)
+    async def _complete(
+        self, snapshot: _Snapshot, part: Sequence[Event], rv: str, unconfirmed: int, time: int, epoch: int
+    ) -> None:
+        def work(inventory: Inventory) -> Sequence[Change]:
+            del inventory
+            if snapshot.shown_to_all:
+                return ()
+            added = self._added(snapshot, part, time, epoch)
+            end: dict[str, Any] = {"phase": "end", "to": rv, "counts": {"added": snapshot.added}}
+            if unconfirmed:
+                end["unconfirmed"] = unconfirmed
+            return [*added, self._resync(snapshot, time, epoch, rv, end)]
+
+        await self._append(snapshot, work, _RESYNC_BYTES + _size(part), fulfils=[snapshot.request])
+        if self._desk is not None:
+            self._desk.paid(snapshot.request)
 
     def _suffices(self, request: SnapshotRequest, inventory: Inventory, prefix: bytes) -> bool:
         """Whether what the listing tells everybody is the whole collection: nothing was known before."""
@@ -288,6 +370,10 @@ class AddressedSnapshots:
             **more,
         }
         return Change(Type.RESYNC, Origin.SNAPSHOT, time, "", "", "", rv, epoch, b"", extra)
+
+
+def _size(events: Sequence[Event]) -> int:
+    return sum(len(event.object) for event in events)
 
 
 def _key(event: Event) -> bytes:

@@ -102,7 +102,7 @@ class StateDirectory:
             descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StateError(
-                f"the state directory {path} cannot be written ({error.strerror}): "
+                f"the state directory {_shown(path)} cannot be written ({error.strerror}): "
                 "mount a writable volume there, owned by the user that runs kube-bridge",
             ) from error
         try:
@@ -120,11 +120,16 @@ class StateDirectory:
             self._descriptor = None
 
 
+def _shown(path: Path) -> str:
+    """So that nobody takes it for a word of the sentence, nor for a place in their own directory."""
+    return repr(str(path.absolute()))
+
+
 def _refuse_network(path: Path, mountinfo: Path) -> None:
     kind = file_system(path, mountinfo)
     if kind in _NETWORK:
         raise StateError(
-            f"the state directory {path} is on a network file system ({kind}), "
+            f"the state directory {_shown(path)} is on a network file system ({kind}), "
             "which cannot keep the log's promises: "
             "use a local disk or a block volume (in Kubernetes: ReadWriteOnce, not NFS or SMB)",
         )
@@ -135,7 +140,7 @@ def _lock(path: Path, descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise StateError(
-            f"the state directory {path} is in use by {_holder(descriptor)}: "
+            f"the state directory {_shown(path)} is in use by {_holder(descriptor)}: "
             "stop that one first, or give this one another state.path",
         ) from error
     holder = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))

@@ -52,7 +52,7 @@ class Journal:
 
     Attributes:
         identity: which log, which opening.
-        incarnations: first position of each remembered opening, by number.
+        incarnations: of each remembered opening, by number: what follows the last record before it.
         first: first position of this opening.
         end: position of the newest committed record.
         trimmed_to: records up to here may be gone; a reader may not start below it.
@@ -98,6 +98,11 @@ class Journal:
     def cluster(self) -> str | None:
         """The uid of the cluster that this log belongs to, once it was told."""
         return self._meta.get("cluster")
+
+    @property
+    def next(self) -> int:
+        """Where the first record that the next `amend` adds will stand."""
+        return self._next
 
     @property
     def overlay(self) -> int:

@@ -1,4 +1,9 @@
-"""Dead letters in the log's file (`bridge.store.contract.Letters`); every call is a job for its thread."""
+"""Dead letters in the log's file (`bridge.store.contract.Letters`); every call is a job for its thread.
+
+A letter that is redriven leaves its row behind, without the record: `stored` is 0, and `position` is where
+the record stands in the log now. If it is refused there once more the row is a letter again, under its old
+number. Once the sink has passed that position the row means nothing: the next redrive or purge removes it.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -8,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from bridge.changes.change import StreamInfo
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import MAX_NUMBER, DeadLetter
 from bridge.changes.reconcile import Known
 from bridge.faults import crash_point
 from bridge.store.amend import insist
@@ -27,16 +32,14 @@ _OVERHEAD: Final = 128
 """What a letter takes in the file beside its packed columns, about."""
 
 
-class _Told(msgspec.Struct, array_like=True, frozen=True):
-    """What is told of a letter beside its record."""
-
-    id: str
-    key: str
-    sequence: str
-    reason: str
-    attempts: int
-    first_at: int
-    last_at: int
+_APART: Final = frozenset({"sink", "position", "stream", "change", "number"})
+"""What of a letter is kept in columns of its own."""
+_TOLD: Final = tuple(name for name in DeadLetter.__struct_fields__ if name not in _APART)
+"""The rest, in the order of the array in `told`: a new field goes to the end of `DeadLetter`."""
+_PASSED: Final = """
+DELETE FROM dead_letter WHERE stored = 0
+AND position <= coalesce((SELECT position FROM sink WHERE name = dead_letter.sink), dead_letter.position)
+"""
 
 
 class LetterBox:
@@ -54,7 +57,7 @@ class LetterBox:
         self._journal = journal
         self._connection = journal.connection
         rows = self._connection.execute(
-            "SELECT sink, count(*), sum(stored) FROM dead_letter GROUP BY sink"
+            "SELECT sink, count(*), sum(stored) FROM dead_letter WHERE stored > 0 GROUP BY sink"
         ).fetchall()
         self.counts: Counter[str] = Counter({sink: count for sink, count, _ in rows})
         self.stored: int = sum(stored for _, _, stored in rows)
@@ -72,7 +75,7 @@ class LetterBox:
         def write(connection: Any) -> Sequence[Any]:
             journal.routes.write(connection, numbers)
             for key, row in rows.items():
-                _, _, stored, _, told, _, _ = row
+                _, _, stored, stream, told, ids, body = row
                 old = found[key]
                 if old is None:
                     connection.execute(
@@ -82,8 +85,9 @@ class LetterBox:
                     )
                 else:
                     connection.execute(
-                        "UPDATE dead_letter SET stored = ?, told = ? WHERE number = ?",
-                        (stored, self._retold(old[0], told), old[0]),
+                        "UPDATE dead_letter SET stored = ?, stream = ?, told = ?, ids = ?, body = ?"
+                        " WHERE number = ?",
+                        (stored, stream, self._retold(old[0], told), ids, body, old[0]),
                     )
             crash_point("log.buried")
             return ()
@@ -96,7 +100,9 @@ class LetterBox:
                 "or purge or redrive dead letters"
             ) from None
         journal.routes.written(numbers)
-        self.counts = self.counts + Counter(sink for (sink, _), old in found.items() if old is None)
+        self.counts = self.counts + Counter(
+            sink for (sink, _), old in found.items() if old is None or old[1] == 0
+        )
         self.stored += growth
 
     def read(self, sink: str | None, after: int, limit: int) -> list[DeadLetter]:
@@ -107,34 +113,42 @@ class LetterBox:
         """See `Letters.purge`."""
         purged = 0
         for chunk in self._chunks(sink, numbers):
-            self._remove(chunk, [], crash="log.purged")
+            self._purge(chunk)
             purged += len(chunk)
         return purged
 
-    def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """See `Letters.redrive`."""
         if not self._journal.sinks.attached(sink):
             raise closed_to(sink)
-        redriven = left = 0
+        redriven = left = foreign = 0
         for chunk in self._chunks(sink, numbers):
+            meant = [
+                letter for letter in self._letters(chunk) if streams is None or letter.stream.name in streams
+            ]
             letters = [
-                letter
-                for letter in self._letters(chunk)
-                if force or not superseded(letter.change, *self._known(letter))
+                letter for letter in meant if force or not superseded(letter.change, *self._known(letter))
             ]
             kept = {letter.number for letter in letters}
             if letters:
-                self._remove([row for row in chunk if row[0] in kept], letters, crash="log.redriven")
+                self._redrive([row for row in chunk if row[0] in kept], letters)
             redriven += len(letters)
-            left += len(chunk) - len(letters)
-        return Redriven(redriven, left)
+            left += len(meant) - len(letters)
+            foreign += len(chunk) - len(meant)
+        return Redriven(redriven, left, foreign)
 
     # Details.
 
     def _row(self, letter: DeadLetter) -> tuple[str, int, int, int, str, bytes, bytes]:
         packed = self._journal.encoder.pack([letter.change], {}, {})
-        told = _Told(*(getattr(letter, name) for name in _Told.__struct_fields__))
-        text = msgspec.json.encode(told).decode()
+        text = msgspec.json.encode([getattr(letter, name) for name in _TOLD]).decode()
         stored = len(packed.ids) + len(packed.body) + len(text) + _OVERHEAD
         number = self._journal.routes.number(Route(letter.stream))
         return letter.sink, letter.position, stored, number, text, packed.ids, packed.body
@@ -146,19 +160,19 @@ class LetterBox:
         return None if row is None else (row[0], row[1])
 
     def _retold(self, number: int, told: str) -> str:
-        """The same record, refused again: when it was tried first, and how often in all."""
+        """The same letter, refused again: when it was tried first, and how often in all."""
         (text,) = self._connection.execute(
             "SELECT told FROM dead_letter WHERE number = ?", (number,)
         ).fetchone()
-        old, new = msgspec.json.decode(text, type=_Told), msgspec.json.decode(told, type=_Told)
-        again = msgspec.structs.replace(new, first_at=old.first_at, attempts=old.attempts + new.attempts)
-        return msgspec.json.encode(again).decode()
+        old, again = _told(text), _told(told)
+        again |= {"first_at": old["first_at"], "attempts": old["attempts"] + again["attempts"]}
+        return msgspec.json.encode(list(again.values())).decode()
 
     def _some(
         self, sink: str | None, numbers: Sequence[int] | None, after: int, limit: int
     ) -> list[tuple[int, str, int]]:
         """Number, sink and size of the next letters: at most `limit`, and no more than fit a transaction."""
-        where, arguments = "number > ?", [after]
+        where, arguments = "number > ? AND stored > 0", [after]
         if sink is not None:
             where += " AND sink = ?"
             arguments.append(sink)  # type: ignore[arg-type]  # SQLite takes both
@@ -180,7 +194,7 @@ class LetterBox:
         self, sink: str | None, numbers: Collection[int] | None
     ) -> Iterator[list[tuple[int, str, int]]]:
         """All letters that are meant, oldest first, as many at once as one transaction takes."""
-        wanted = None if numbers is None else sorted(numbers)
+        wanted = None if numbers is None else sorted(number for number in numbers if 0 < number <= MAX_NUMBER)
         after = 0
         while True:
             few = None if wanted is None else [number for number in wanted if number > after][:_MANY]
@@ -202,24 +216,42 @@ class LetterBox:
         ).fetchone()
         (change,) = self._journal.decoder.changes(position, ids, body)
         info: StreamInfo = self._journal.routes.by_number[stream].stream
-        rest = msgspec.structs.asdict(msgspec.json.decode(told, type=_Told))
-        return DeadLetter(sink, position, info, change, **rest, number=number)
+        return DeadLetter(sink, position, info, change, **_told(told), number=number)
 
     def _known(self, letter: DeadLetter) -> tuple[Known | None, int]:
         return self._journal.known(letter.stream.name, letter.change)
 
-    def _remove(
-        self, rows: Sequence[tuple[int, str, int]], redriven: Sequence[DeadLetter], *, crash: str
-    ) -> None:
-        """Forget letters; those that are `redriven` stand in the log then."""
-        runs = groupby(redriven, key=lambda letter: Route(letter.stream, letter.sink))
+    def _purge(self, rows: Sequence[tuple[int, str, int]]) -> None:
+        def write(connection: Any) -> Sequence[Any]:
+            connection.executemany("DELETE FROM dead_letter WHERE number = ?", [(row[0],) for row in rows])
+            connection.execute(_PASSED)
+            crash_point("log.purged")
+            return ()
+
+        insist(self._journal, write)
+        self._gone(rows)
+
+    def _redrive(self, rows: Sequence[tuple[int, str, int]], letters: Sequence[DeadLetter]) -> None:
+        """The records stand in the log again, one behind the other."""
+        runs = groupby(letters, key=lambda letter: Route(letter.stream, letter.sink))
         additions = [(route, [letter.change for letter in run]) for route, run in runs]
 
         def write(connection: Any) -> Sequence[Any]:
-            connection.executemany("DELETE FROM dead_letter WHERE number = ?", [(row[0],) for row in rows])
-            crash_point(crash)
+            connection.execute(_PASSED)
+            connection.executemany(
+                "UPDATE dead_letter SET position = ?, stored = 0, ids = x'', body = x'' WHERE number = ?",
+                [(position, letter.number) for position, letter in enumerate(letters, self._journal.next)],
+            )
+            crash_point("log.redriven")
             return additions
 
         insist(self._journal, write)
+        self._gone(rows)
+
+    def _gone(self, rows: Sequence[tuple[int, str, int]]) -> None:
         self.counts = self.counts - Counter(row[1] for row in rows)
         self.stored -= sum(row[2] for row in rows)
+
+
+def _told(text: str) -> dict[str, Any]:
+    return dict(zip(_TOLD, msgspec.json.decode(text), strict=True))

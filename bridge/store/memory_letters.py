@@ -26,13 +26,14 @@ class MemoryLetters(ABC):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._letters: dict[int, DeadLetter] = {}
+        self._redriven: dict[int, DeadLetter] = {}
         self._numbered = 0
 
     @abstractmethod
     def _is_open(self, sink: str) -> bool: ...
 
     @abstractmethod
-    def _put_back(self, stream: StreamInfo, sink: str, change: Change) -> None: ...
+    def _put_back(self, stream: StreamInfo, sink: str, change: Change) -> int: ...
 
     @abstractmethod
     def _superseded(self, letter: DeadLetter) -> bool: ...
@@ -40,7 +41,7 @@ class MemoryLetters(ABC):
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See `Letters.bury`."""
         await trio.lowlevel.checkpoint()
-        kept = {(old.sink, old.position): old for old in self._letters.values()}
+        kept = {(old.sink, old.position): old for old in (*self._redriven.values(), *self._letters.values())}
         fresh: dict[int, DeadLetter] = {}
         numbered = self._numbered
         for letter in letters:
@@ -59,6 +60,8 @@ class MemoryLetters(ABC):
         if batch_size([letter.change for letter in after.values()]) > self._limit:
             raise letters_full(self._limit)
         self._letters, self._numbered = after, numbered
+        for number in fresh:
+            self._redriven.pop(number, None)
 
     async def dead_letters(self, sink: str | None, after: int, limit: int) -> Sequence[DeadLetter]:
         """See `Letters.dead_letters`."""
@@ -73,17 +76,27 @@ class MemoryLetters(ABC):
             del self._letters[letter.number]
         return len(meant)
 
-    async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    async def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """See `Letters.redrive`."""
         await trio.lowlevel.checkpoint()
         if not self._is_open(sink):
             raise closed_to(sink)
-        meant = self._meant(sink, numbers)
+        named = self._meant(sink, numbers)
+        meant = [letter for letter in named if streams is None or letter.stream.name in streams]
         chosen = [letter for letter in meant if force or not self._superseded(letter)]
         for letter in chosen:
-            self._put_back(letter.stream, sink, letter.change)
+            position = self._put_back(letter.stream, sink, letter.change)
+            # Should it be refused there once more, it is this letter.
+            self._redriven[letter.number] = msgspec.structs.replace(letter, position=position)
             del self._letters[letter.number]
-        return Redriven(len(chosen), len(meant) - len(chosen))
+        return Redriven(len(chosen), len(meant) - len(chosen), len(named) - len(meant))
 
     def letter_counts(self) -> Mapping[str, int]:
         """See `Letters.letter_counts`."""

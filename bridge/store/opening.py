@@ -1,5 +1,6 @@
 """What a log finds when it is opened: who it is, which positions are free, what was left unfolded."""
 
+import sqlite3
 import time
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -14,7 +15,7 @@ from bridge.store.group import EMPTY_WATCH, WRITE_DEBT, WatchKey
 from bridge.store.inventory import Inventories
 from bridge.store.kept import Kept
 from bridge.store.routes import Route
-from bridge.store.tables import count_kept, read_watches
+from bridge.store.tables import count_kept, newest_record, read_watches
 
 __all__ = ["RESERVED", "Opened", "begin", "count", "recover"]
 
@@ -35,7 +36,7 @@ class Opened(NamedTuple):
     Attributes:
         identity: with the incarnation of this opening.
         first: first position of this incarnation.
-        incarnations: first position of each opening that is remembered, by number.
+        incarnations: of each opening that is remembered, by number: what follows the last record before it.
         meta: the table `meta`.
     """
 
@@ -61,7 +62,8 @@ def begin(database: Database) -> Opened:
     """Reserve an incarnation and positions, in one commit, before anything else is written.
 
     The number of an incarnation is a time in milliseconds where that is greater: a file that was
-    restored from a backup does not repeat the numbers of the life it lost.
+    restored from a backup does not repeat the numbers of the life it lost. What stands beside it bounds the
+    openings before: a file that was copied while it was open shares its last opening with the life it lost.
 
     Raises `Full` or `LogError`.
     """
@@ -72,7 +74,9 @@ def begin(database: Database) -> Opened:
         meta["reserved"] = str(first + RESERVED - 1)
         newest = connection.execute("SELECT coalesce(max(number), 0) FROM incarnation").fetchone()[0]
         number = max(newest + 1, time.time_ns() // 1_000_000)
-        connection.execute("INSERT INTO incarnation (number, first) VALUES (?, ?)", (number, first))
+        connection.execute(
+            "INSERT INTO incarnation (number, first) VALUES (?, ?)", (number, _given_out(connection) + 1)
+        )
         connection.execute(
             "DELETE FROM incarnation WHERE number NOT IN"
             " (SELECT number FROM incarnation ORDER BY number DESC LIMIT ?)",
@@ -83,6 +87,12 @@ def begin(database: Database) -> Opened:
             connection.execute("SELECT number, first FROM incarnation ORDER BY number").fetchall()
         )
     return Opened(LogIdentity(meta["log_id"], number), first, incarnations, meta)
+
+
+def _given_out(connection: sqlite3.Connection) -> int:
+    """The last position that any sink can have been handed; where all is trimmed, whoever has most has it."""
+    (handed,) = connection.execute("SELECT coalesce(max(position), 0) FROM sink").fetchone()
+    return max(newest_record(connection) or 0, int(handed))
 
 
 def recover(

@@ -34,7 +34,7 @@ def check_cursor(
 
     Args:
         identity: of this log.
-        incarnations: first position of each opening that this log remembers, by number.
+        incarnations: of each opening that this log remembers, by number: what follows the last record before.
         end: position of the newest record.
         log_id: of the cursor.
         incarnation: of the cursor.
@@ -48,7 +48,7 @@ def check_cursor(
         raise StateError(
             f"the sink's destination was fed from another log ({log_id}, not {identity.log_id}): {advice}"
         )
-    bound = min([first - 1 for number, first in incarnations.items() if number > incarnation], default=end)
+    bound = min([next_ - 1 for number, next_ in incarnations.items() if number > incarnation], default=end)
     if incarnation not in incarnations or position > bound:
         raise StateError(
             f"the sink's destination is at position {position} of opening {incarnation}, "

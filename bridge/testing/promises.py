@@ -10,6 +10,7 @@ import trio
 from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.changes.record import Record
 from bridge.delivery.pacing import Retry
+from bridge.delivery.plan import limits_of, place_of
 from bridge.delivery.sink import Checked, Context, Rejected, Resume, Sink, Unavailable
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.testing.stage import RESUME, STREAM, UNWELCOME, CancelAtStep, FixedLog, Troubles, change, delivery
@@ -45,7 +46,7 @@ class Promises:
     async def finds_no_problem_where_none_is(self) -> None:
         """`kube-bridge check` is not told what is not so."""
         sink = self._make_sink()
-        problems = await sink.problems(self._context) if isinstance(sink, Checked) else ()
+        problems = await sink.problems(self._context(sink)) if isinstance(sink, Checked) else ()
         if problems:
             raise Broken(f"`problems` finds some in a destination that works: {'; '.join(problems)}.")
 
@@ -62,14 +63,12 @@ class Promises:
     async def can_be_entered_again(self) -> None:
         """As the worker does after an unexpected error."""
         before, sink = self._log.end(), self._make_sink()
-        shown = repr(sink)
+        place = place_of(sink)
         for _ in range(2):
             [record] = self._append(1)
             async with self._opened(sink) as opened:
-                if repr(sink) != shown:
-                    raise Broken(
-                        "Its `repr` changes when it is open, so a restart takes it for another sink."
-                    )
+                if place_of(sink) != place:
+                    raise Broken("Its place changes when it is open, so a restart takes it for another sink.")
                 await opened.deliver(delivery([record]))
         await self._content(before, " after it was entered a second time")
 
@@ -127,7 +126,7 @@ class Promises:
     async def names_what_is_refused(self) -> None:
         """`Rejected` names what the destination refused; it owns the rest of the batch."""
         sink = self._make_sink()
-        size = min(3, sink.max_records)
+        size = min(3, limits_of(sink, self._plan).records)
         portions = [self._append(size, unwelcome=size // 2) for _ in range(2)]
         async with self._opened(sink) as opened:
             for records in portions:
@@ -157,8 +156,12 @@ class Promises:
             raise Broken("It returns from `deliver` though its destination refused a record.")
 
     @property
-    def _context(self) -> Context:
-        return Context(_NAME, _BRIDGE.cluster, _BRIDGE.cluster_uid, (STREAM,), self._form.content_type)
+    def _plan(self) -> Plan:
+        return Plan(_NAME, _BRIDGE, form=self._form, retry=Retry(initial=0.01, max=0.05))
+
+    def _context(self, sink: Sink) -> Context:
+        most = limits_of(sink, self._plan).records
+        return Context(_NAME, _BRIDGE.cluster, _BRIDGE.cluster_uid, (STREAM,), self._form.content_type, most)
 
     def _append(self, count: int, *, padding: int = 0, unwelcome: int | None = None) -> list[Record]:
         """More changes of few objects; as records, which is how the destination will hold them."""
@@ -174,14 +177,13 @@ class Promises:
         return made
 
     def _worker(self, sink: Sink, position: int, troubles: Troubles) -> Worker:
-        plan = Plan(_NAME, _BRIDGE, form=self._form, retry=Retry(initial=0.01, max=0.05))
         hooks = Hooks(streams=lambda: [STREAM])
-        return Worker(plan, sink, self._log, _at(position), hooks=hooks, logger=troubles)
+        return Worker(self._plan, sink, self._log, _at(position), hooks=hooks, logger=troubles)
 
     @asynccontextmanager
     async def _opened(self, sink: Sink) -> AsyncIterator[Sink]:
         async with sink as entered:
-            known = await entered.open(_at(self._log.end()), self._context)
+            known = await entered.open(_at(self._log.end()), self._context(sink))
             if not isinstance(known, Resume):
                 raise Broken(
                     "`open` must return where to go on: the Resume that it was given, or a better one."

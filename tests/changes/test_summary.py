@@ -37,6 +37,7 @@ EVENTS = StreamInfo("events", "", "v1", "events", "Event")
             "not Ready (Why)",
         ),
         ({"data": {"a": "", "b": ""}}, "2 keys"),
+        ({"data": {"a": ""}}, "1 key"),
         ({"spec": {"type": "ClusterIP"}}, "ClusterIP"),
     ],
 )

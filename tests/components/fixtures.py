@@ -92,6 +92,13 @@ def namespace(request: pytest.FixtureRequest, cluster: Cluster) -> str:
     return name
 
 
+@pytest.fixture(scope="module")
+def hurt_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster that the tests of one module may restart, compact and restore; each leaves it running."""
+    with _running(request) as running:
+        yield running
+
+
 @pytest.fixture
 def start_cluster(request: pytest.FixtureRequest) -> Iterator[StartCluster]:
     """A factory of private clusters, for tests that stop, hurt or configure one; they end with the test."""
@@ -108,6 +115,21 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """The shared broker: use topics of your own, do not restart or stop it."""
     with _part(request, Kafka) as running:
         yield running.broker
+
+
+@pytest.fixture(scope="module")
+def _kafka_of_the_module(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    with _part(request, Kafka) as running:
+        yield running.broker
+
+
+@pytest.fixture
+def hurt_kafka(_kafka_of_the_module: Broker) -> Broker:
+    """A broker that the tests of one module may stop and freeze in turn; it runs when a test begins."""
+    broker = _kafka_of_the_module
+    if not broker.running:
+        broker.start()
+    return broker
 
 
 @pytest.fixture

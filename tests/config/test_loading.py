@@ -23,6 +23,7 @@ from bridge.config import (
     StateConfig,
     StreamConfig,
     load,
+    load_state_path,
     loads,
 )
 from tests.config.fakes import Everything, Lines, Tls
@@ -64,7 +65,7 @@ sinks:
     batch: {maxRecords: 50, maxBytes: 64Ki, maxDelay: 200ms}
     retry: {initial: 250ms, max: 5m, maxRetryAfter: 1h}
     rateLimit: {recordsPerSecond: 0.5, requestsPerSecond: 10, bytesPerSecond: 1Mi, burst: 100}
-    whenFull: block
+    whenFull: park
     allowStallOthers: true
     maxLag: 256Mi
     onReject: halt
@@ -119,7 +120,7 @@ def test_every_key_arrives_in_its_field() -> None:
                 batch=BatchConfig(50, 64 << 10, 0.2),
                 retry=RetryConfig(0.25, 300, 3600),
                 rate_limit=RateLimitConfig(0.5, 10, 1 << 20, 100),
-                when_full="block",
+                when_full="park",
                 allow_stall_others=True,
                 max_lag=256 << 20,
                 on_reject="halt",
@@ -238,3 +239,31 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: bytes | No
 def test_a_directory_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\); name a YAML file"):
         load(tmp_path)
+
+
+def test_the_state_can_be_told_whatever_is_wrong_with_the_rest(tmp_path: Path) -> None:
+    """Who asks a running bridge may lack its secrets, its sinks, and a file without mistakes elsewhere."""
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "base: &base {maxBytes: 1Gi}\nstate: {<<: *base, path: ./s}\nstreams: 5\n"
+        "sinks: [{name: a, type: nowhere, password: {file: secrets/none}}]\n"
+    )
+    assert load_state_path(file) == Path("s")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("cluster: {name: c}", "1: state: is missing; write a mapping with maxBytes, path, as"),
+        ("state: {}", "1: state.path: is missing; write a path"),
+        ("state: {path: ''}", "1: state.path: is not a path"),
+        ("state: [x]\nconfigVersion: 2", "2: configVersion: `2` is not known here"),
+        ("state: {path: s}\nstate: {path: t}", "2: state: "),
+    ],
+)
+def test_a_state_that_cannot_be_told_is_an_error_at_its_line(tmp_path: Path, source: str, told: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(f"{source}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_state_path(file)
+    assert str(caught.value).startswith(f"{file}:{told}")

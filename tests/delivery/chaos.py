@@ -99,6 +99,7 @@ class ChaoticSink:
         self.flying: list[Delivery] = []
         self.most = 0
         self.begun: list[int] = []
+        self.handed: dict[int, list[float]] = defaultdict(list)
         self.opened = 0
         self.errors = 0
 
@@ -122,6 +123,8 @@ class ChaoticSink:
         self.errors += fault.kind == "error"
         self._check(batch)
         self.flying.append(batch)
+        for record in batch.records:
+            self.handed[record.position].append(trio.current_time())
         self.most = max(self.most, len(self.flying))
         takes = fault.kind in ("ok", "lost")
         # A pipeline keeps the order in which its calls begin, as a producer's queue does.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import ClassVar, Self
 
+import msgspec
 import trio
 
 from bridge.changes.change import Batch, Change, StreamInfo
@@ -82,7 +83,7 @@ class MemoryLog:
 
 
 class Letters:
-    """Dead letters, as many as there is room for."""
+    """Dead letters, as many as there is room for; one that is buried again is the same, as in the log."""
 
     def __init__(self, room: int = 1 << 30) -> None:
         self.room = room
@@ -92,7 +93,16 @@ class Letters:
         await trio.lowlevel.checkpoint()
         if len(self.kept) + len(letters) > self.room:
             raise LettersFull("no room for another dead letter")
-        self.kept += letters
+        for letter in letters:
+            self.kept.append(self._counted_on(letter))
+
+    def _counted_on(self, letter: DeadLetter) -> DeadLetter:
+        for old in self.kept:
+            if (old.sink, old.position) == (letter.sink, letter.position):
+                self.kept.remove(old)
+                attempts = old.attempts + letter.attempts
+                return msgspec.structs.replace(letter, attempts=attempts, first_at=old.first_at)
+        return letter
 
 
 Step = BaseException | Callable[[Delivery], None] | None

@@ -1,11 +1,11 @@
 """Each sink is its own failure domain: what one does, or does not do, changes nothing for another."""
 
+import math
 import random
 from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -24,12 +24,12 @@ from bridge.delivery.sink import (
     Stopped,
     Unavailable,
 )
-from bridge.delivery.stats import LATENCY_BOUNDS, Latencies, SinkState, SinkStats
+from bridge.delivery.stats import SinkState
 from bridge.delivery.throttle import Throttle
 from bridge.delivery.worker import Batching, Hooks, Plan, Worker
 from bridge.errors import StateError
 from bridge.secret import SecretError
-from tests.delivery.fakes import BRIDGE, NODES, PODS, START, Letters, MemoryLog, ScriptedSink, change, records
+from tests.delivery.fakes import BRIDGE, NODES, PODS, START, Letters, MemoryLog, ScriptedSink, change
 
 PLACES = ["enter", "open", "deliver", "exit", "read", "bury", "verify"]
 ERRORS: list[Exception] = [
@@ -164,77 +164,6 @@ async def test_a_sink_that_is_frozen_for_an_hour_changes_nothing_for_another(
     assert await latencies(*Overlap) == await latencies()
 
 
-async def test_a_pause_lets_what_is_in_flight_end_and_a_resume_goes_on_behind_it() -> None:
-    log, sink = MemoryLog(), ScriptedSink()
-    sink.gate = trio.Event()
-    one = worker(sink, log)
-    log.append([change(1)])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.run)
-        await wait_all_tasks_blocked()
-        nursery.start_soon(one.pause)
-        await wait_all_tasks_blocked()
-        assert one.stats.state is SinkState.DELIVERING, "the call is in flight"
-        log.append([change(2)])
-        sink.gate.set()
-        await wait_all_tasks_blocked()
-        assert (one.stats.state, log.cursor, sink.closed) == (SinkState.PAUSED, 1, 1)
-        assert not await one.drain(trio.current_time() + 100)
-        one.resume()
-        await wait_all_tasks_blocked()
-        assert (one.stats.state, log.cursor) == (SinkState.DELIVERING, 2)
-        nursery.cancel_scope.cancel()
-    assert len(sink.seen) == 2
-
-
-async def test_a_move_of_the_cursor_that_began_is_followed_to_its_end_whoever_is_cancelled() -> None:
-    log, sink = MemoryLog(), ScriptedSink()
-    sink.gate = trio.Event()
-    one = worker(sink, log)
-    log.append([change(1), change(2)])
-    moved = trio.Event()
-
-    async def move() -> int:
-        await moved.wait()
-        return 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.run)
-        async with trio.open_nursery() as asking:
-            asking.start_soon(one.drop, move)
-            await wait_all_tasks_blocked()
-            asking.cancel_scope.cancel()  # as the drain does; the log goes on with what it was asked
-            sink.gate.set()
-            with trio.CancelScope(shield=True):
-                await wait_all_tasks_blocked()
-                assert not sink.owned, "nothing is handed out from where the cursor may not be any more"
-                moved.set()
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    assert [record.position for delivery in sink.owned for record in delivery.records] == [2]
-
-
-async def test_a_parked_sink_is_cut_off_at_once_and_says_why() -> None:
-    log, sink = MemoryLog(), ScriptedSink()
-    sink.gate = trio.Event()
-    one = worker(sink, log)
-    log.append([change(1)])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.run)
-        await wait_all_tasks_blocked()
-        one.park("the log has no room")
-        await wait_all_tasks_blocked()
-        assert (one.stats.state, one.stats.reason) == (SinkState.PARKED, "the log has no room")
-        assert sink.closed == 1
-        await one.pause()
-        assert one.stats.state is SinkState.PARKED, "a pause does not hide it"
-        sink.gate.set()
-        one.resume()
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    assert log.cursor == 1
-
-
 @pytest.mark.parametrize("known", [Resume("another", 1, 0), Resume("log", 7, 0), Resume("log", 1, 99)])
 async def test_a_destination_that_is_ahead_of_this_state_ends_the_bridge_or_gets_a_snapshot(
     known: Resume,
@@ -257,6 +186,33 @@ async def test_a_destination_that_is_ahead_of_this_state_ends_the_bridge_or_gets
         nursery.cancel_scope.cancel()
     assert lost == ["out at 0"], "before anything is handed out"
     assert log.cursor == 1
+
+
+async def test_a_lost_state_asks_for_one_snapshot_however_often_it_opens(
+    autojump_clock: MockClock,  # noqa: ARG001 - the sink is opened again after waits
+) -> None:
+    """Until the first record is owned the destination stays where it was; what it knew is one loss."""
+    log, lost = MemoryLog(), list[str]()
+    log.append([change(1)])
+
+    async def note(name: str) -> None:
+        lost.append(name)
+
+    sink = ScriptedSink([Unavailable("away"), RuntimeError("torn")])
+    sink.resumes_at = Resume("another", 1, 40)
+    async with trio.open_nursery() as nursery:
+        one = worker(sink, log, hooks=Hooks(on_state_loss=note), resync_on_state_loss=True)
+        nursery.start_soon(one.run)
+        assert await one.drain(trio.current_time() + 600)
+        await one.pause(math.inf)
+        assert (lost, log.cursor) == (["out"], 1)
+        assert len(sink.opened) > 1
+
+        sink.resumes_at = Resume("a third", 1, 40)
+        one.resume()
+        await wait_all_tasks_blocked()
+        assert lost == ["out", "out"], "another place is another loss"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_sink_is_told_where_it_stands() -> None:
@@ -285,6 +241,31 @@ async def test_a_sink_is_told_where_it_stands() -> None:
     assert (await tell(batching=Batching(max_records=1000))).max_records == 10, "never more than it can take"
 
 
+async def test_a_sink_that_makes_several_requests_of_a_delivery_stays_within_the_rate_limit(
+    autojump_clock: MockClock,
+) -> None:
+    class Halving(ScriptedSink):
+        async def open(self, resume: Resume, context: Context) -> Resume:
+            self.admit = context.admit
+            return await super().open(resume, context)
+
+        async def deliver(self, batch: Delivery) -> None:
+            for _ in range(4):
+                await self.admit(1, 1)
+            await super().deliver(batch)
+
+    log, sink = MemoryLog(), Halving()
+    log.append([change(1)])
+    begin = autojump_clock.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker(sink, log, throttle=Throttle(Rates(requests=2, burst=1))).run)
+        await trio.sleep_until(begin + 1.9)
+        assert not sink.owned
+        await trio.sleep_until(begin + 2.1)
+        assert sink.owned, "one request, and four more"
+        nursery.cancel_scope.cancel()
+
+
 async def test_sinks_that_share_a_rate_limit_stay_within_it_together(autojump_clock: MockClock) -> None:
     log, throttle = MemoryLog(), Throttle(Rates(records=10, burst=10))
     log.append([change(n) for n in range(100)])
@@ -298,48 +279,6 @@ async def test_sinks_that_share_a_rate_limit_stay_within_it_together(autojump_cl
         await trio.sleep_until(begin + 19.5)
         assert [len(sink.values) for sink in sinks] == [100, 100]
         nursery.cancel_scope.cancel()
-
-
-async def test_a_rest_interrupts_the_wait_for_a_rate_limit(autojump_clock: MockClock) -> None:
-    log, sink = MemoryLog(), ScriptedSink()
-    log.append([change(n) for n in range(20)])
-    one = worker(sink, log, throttle=Throttle(Rates(records=0.001, burst=1)))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.run)
-        await wait_all_tasks_blocked()
-        begin = autojump_clock.current_time()
-        await one.pause()
-        assert autojump_clock.current_time() == begin
-        assert log.cursor == 10
-        nursery.cancel_scope.cancel()
-
-
-def test_latencies_are_counted_by_the_first_bound_that_they_keep() -> None:
-    latencies, many = Latencies(), records(*[b"x"] * 3)
-    naive = [0] * (len(LATENCY_BOUNDS) + 1)
-    for now in (0.0005, 0.001, 0.02, 3, 10_000):
-        latencies.observe(many, now)
-        index = next((i for i, bound in enumerate(LATENCY_BOUNDS) if now <= bound), len(LATENCY_BOUNDS))
-        naive[index] += 3
-    assert latencies.counts == naive
-    assert latencies.seconds == pytest.approx(3 * (0.0005 + 0.001 + 0.02 + 3 + 10_000))
-
-
-def test_a_delivery_of_long_and_short_latencies_is_counted_record_by_record() -> None:
-    log, latencies = MemoryLog(), Latencies()
-    batch = log.append([change(1), change(2)])
-    first, last = records(b"a", b"b")
-    late = msgspec.structs.replace(last, change=msgspec.structs.replace(batch.changes[0], time=9_900_000))
-    latencies.observe([first, late], 10.0)
-    assert latencies.counts[LATENCY_BOUNDS.index(10.0)] == 1
-    assert latencies.counts[LATENCY_BOUNDS.index(0.1)] == 1
-    assert latencies.seconds == pytest.approx(10.1)
-
-
-def test_a_clock_that_went_back_gives_no_negative_latency() -> None:
-    stats = SinkStats("out")
-    stats.latencies.observe(records(b"a"), -5.0)
-    assert (stats.latencies.counts[0], stats.latencies.seconds) == (1, 0.0)
 
 
 async def test_letters_without_a_record_are_never_buried() -> None:

@@ -1,89 +1,26 @@
 """Whatever a destination does, in lanes, a pipeline or one by one: nothing is lost, no object goes back."""
 
-from collections.abc import Callable, Sequence
+import math
+import random
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
-from bridge.changes.change import Change
-from bridge.delivery.pacing import Retry
 from bridge.delivery.sink import Overlap
 from bridge.delivery.stats import SinkState
-from bridge.delivery.worker import Batching, Hooks, Plan, Worker
-from tests.delivery.chaos import ChaoticSink, CheckedLog, Fault, Oracle
-from tests.delivery.fakes import BRIDGE, START, Letters, change
+from bridge.delivery.worker import Batching, Hooks
+from tests.delivery.chaos import ChaoticSink, Fault
+from tests.delivery.fakes import BRIDGE
+from tests.delivery.rig import Rig, of
 
 WAYS = list(Overlap)
 KINDS = ["ok", "ok", "unavailable", "wait", "error", "lost", "stopped"]
 FAULTS = st.lists(st.builds(Fault, st.sampled_from(KINDS), st.sampled_from([0.0, 0.5, 3.0])), max_size=25)
 KEYS = st.lists(st.integers(0, 5), min_size=1, max_size=40)
 ORDERS = st.lists(st.sampled_from(["pause", "resume", "resume", "wait"]), max_size=6)
-
-
-def of(number: int, key: int) -> Change:
-    return msgspec.structs.replace(change(number), name=f"n{key}", uid=f"u{key}")
-
-
-class Rig:
-    """One worker, its log and its chaotic sink."""
-
-    def __init__(
-        self,
-        overlap: Overlap,
-        script: Sequence[Fault] = (),
-        *,
-        concurrency: int = 4,
-        records: int = 3,
-        poison: frozenset[int] = frozenset(),
-        room: int = 1 << 30,
-        **plan: Any,
-    ) -> None:
-        self.log, self.letters = CheckedLog(), Letters(room)
-        self.oracle = self.log.oracle = Oracle(self.log, self.letters, poison)
-        most = 1 if overlap is Overlap.NONE else concurrency
-        self.sink = ChaoticSink(self.oracle, script, overlap, most, records)
-        self.said = list[tuple[str, str]]()
-        self.worker = Worker(
-            Plan("out", BRIDGE, **{"retry": Retry(initial=1, max=8), **plan}),
-            self.sink,
-            self.log,
-            START,
-            hooks=Hooks(letters=self.letters),
-            jitter=lambda: 0.7,
-            logger=self._say,
-        )
-
-    def _say(self, level: str, event: str, /, **_: object) -> None:
-        self.said.append((level, event))
-
-    def append(self, keys: Sequence[int], at_once: int = 3) -> None:
-        first = self.log.end()
-        changes = [of(first + index, key) for index, key in enumerate(keys, 1)]
-        for begin in range(0, len(changes), at_once):
-            self.log.append(changes[begin : begin + at_once])
-
-    def run(self, scenario: Callable[[], Any]) -> None:
-        async def main() -> None:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.worker.run)
-                await scenario()
-                nursery.cancel_scope.cancel()
-
-        trio.run(main, clock=MockClock(autojump_threshold=0))
-        assert self.worker.stats.retries["error"] <= self.sink.errors, "no error of our own"
-
-    async def finish(self) -> None:
-        """Until everything is delivered, with the help of a person where one is needed."""
-        with trio.fail_after(3000):
-            while self.worker.stats.position < self.log.end():
-                if self.worker.stats.state in (SinkState.PARKED, SinkState.PAUSED):
-                    self.worker.resume()
-                await trio.sleep(5)
 
 
 @pytest.mark.parametrize("overlap", WAYS)
@@ -99,7 +36,7 @@ def test_through_any_faults_nothing_is_lost_and_the_last_word_of_each_object_is_
         for order in orders:
             match order:
                 case "pause":
-                    await rig.worker.pause()
+                    await rig.worker.pause(math.inf)
                     assert not rig.sink.flying, "a paused sink has nothing in flight"
                 case "resume":
                     rig.worker.resume()
@@ -254,6 +191,42 @@ def test_refused_records_are_buried_exactly_and_the_others_are_owned(overlap: Ov
     assert letter.id.endswith("/u0/2/U")
     assert 0 < letter.first_at <= letter.last_at
     assert (rig.worker.stats.rejected, rig.worker.stats.records) == (3, 7)
+
+
+class FakeTime:
+    """The wall clock goes as the virtual one does."""
+
+    @staticmethod
+    def time() -> float:
+        return 1000 + trio.current_time()
+
+
+@pytest.mark.parametrize("overlap", WAYS)
+@pytest.mark.parametrize("seed", range(20))
+def test_a_dead_letter_tells_how_often_its_record_was_handed_over_and_when_first(
+    overlap: Overlap, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it came again before, and in whatever company."""
+    monkeypatch.setattr("bridge.delivery.handover.time", FakeTime)
+    dice = random.Random(seed)
+    faults = [Fault(dice.choice(KINDS), dice.choice([0.0, 0.5, 3.0])) for _ in range(25)]
+    rig = Rig(overlap, faults, poison=frozenset(range(1, 41, 3)))
+
+    async def scenario() -> None:
+        for _ in range(10):
+            rig.append([dice.randrange(6) for _ in range(4)], at_once=2)
+            await trio.sleep(dice.choice([0.0, 1.0]))
+        await rig.finish()
+
+    rig.run(scenario)
+    assert len(rig.letters.kept) == 14
+    for letter in rig.letters.kept:
+        handed = rig.sink.handed[letter.position]
+        assert (letter.attempts, letter.first_at) == (len(handed), int((1000 + handed[0]) * 1e6)), (
+            letter.position
+        )
+    assert max(letter.attempts for letter in rig.letters.kept) > 1, "nothing came again: choose another seed"
+    assert rig.worker._tries._before == {}, "nothing is remembered of what is settled"
 
 
 @pytest.mark.parametrize("overlap", WAYS)

@@ -45,9 +45,29 @@ def config() -> Config:
     return load(DEPLOY / "config.yaml")
 
 
-def test_the_config_map_is_the_example_configuration() -> None:
-    embedded = manifests()["ConfigMap", "kube-bridge"]["data"]["config.yaml"]
-    assert embedded == (DEPLOY / "config.yaml").read_text("utf-8")
+def test_the_configuration_stands_in_one_place_and_a_change_of_it_restarts_the_pod() -> None:
+    """A generated ConfigMap has a hash of its content in its name, and the pod mounts that name."""
+    kustomization = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text("utf-8"))
+    [generated] = kustomization["configMapGenerator"]
+    assert generated == {"name": "kube-bridge", "namespace": "kube-bridge", "files": ["config.yaml"]}
+    assert "generatorOptions" not in kustomization
+    volumes = {volume["name"]: volume for volume in pod()["spec"]["volumes"]}
+    assert volumes["config"]["configMap"] == {"name": generated["name"]}
+
+
+def test_the_secrets_that_are_shown_are_mounted_when_their_lines_are_no_comments_any_more() -> None:
+    shown = (DEPLOY / "statefulset.yaml").read_text("utf-8")
+    active = re.sub(
+        r"^( +)# (?=- \{?name: |  secret: |  +valueFrom: |  - name: |env:$)", r"\1", shown, flags=re.MULTILINE
+    )
+    [stateful] = [each for each in yaml.safe_load_all(active) if each["kind"] == "StatefulSet"]
+    spec = stateful["spec"]["template"]["spec"]
+    [only] = spec["containers"]
+    [mounted] = [mount for mount in only["volumeMounts"] if mount["name"] == "secrets"]
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == "secrets"]
+    [variable] = only["env"]
+    assert mounted["mountPath"] == "/etc/kube-bridge-secrets"
+    assert volume["secret"]["secretName"] == variable["valueFrom"]["secretKeyRef"]["name"]
 
 
 def test_the_program_is_started_with_the_mounted_configuration() -> None:
@@ -157,9 +177,11 @@ def installed(cluster: Cluster) -> Cluster:
 
 
 def test_a_real_server_takes_all_of_it(installed: Cluster) -> None:
-    said = installed.kubectl("apply", "--dry-run=server", "-k", str(DEPLOY), "--output=name").split()
+    said = set(installed.kubectl("apply", "--dry-run=server", "-k", str(DEPLOY), "--output=name").split())
     expected = {f"{kind}.{_group(kind)}/{name}".replace("./", "/").lower() for kind, name in manifests()}
-    assert set(said) == expected
+    [generated] = said - expected
+    assert said > expected
+    assert re.fullmatch(r"configmap/kube-bridge-[a-z0-9]+", generated)
     files = [f"--filename={DEPLOY / name}" for name in ("rbac.yaml", "statefulset.yaml")]
     assert set(installed.kubectl("apply", "--dry-run=server", *files, "--output=name").split()) == expected
 

@@ -52,12 +52,3 @@ def kubeconfig(cluster: Cluster, tmp_path: Path) -> Kubeconfig:
         return path
 
     return write
-
-
-@pytest.fixture(scope="module")
-def hurt_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A private cluster that the tests of one module may restart, compact and restore."""
-    from tests.components.fixtures import _running  # noqa: PLC0415 - pytest must be the first to import it
-
-    with _running(request) as running:
-        yield running

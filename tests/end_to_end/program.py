@@ -35,8 +35,9 @@ def bridge(*args: str | Path) -> list[str]:
 
 
 def clean_environment(home: Path, environ: dict[str, str] | None = None) -> dict[str, str]:
-    """An environment without the developer's own clusters, proxies and colours."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **(environ or {})}
+    """An environment without the developer's own clusters, proxies and colours; planted bugs are in it."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {**kept, "HOME": str(home), "LANG": "C.UTF-8", **(environ or {})}
 
 
 def documents(text: bytes) -> list[Any]:

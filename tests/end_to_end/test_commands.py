@@ -111,7 +111,9 @@ def test_a_paused_sink_keeps_its_place_and_the_other_one_goes_on(
     assert (paused["state"], paused["lag"]["records"]) == ("paused", 1)
     assert paused["lag"]["seconds"] >= 0
     assert "second" not in {record.get("name") for record in records(other)}
-    done(run_bridge("resume", "-c", service.config, "--sink", "other"))
+    assert done(run_bridge("resume", "-c", service.config, "--sink", "other")) == "other: resumed\n"
+    said = done(run_bridge("resume", "-c", service.config, "--sink", "out"))
+    assert said == "out: was not paused; it is delivering\n"
     service.wait(lambda: "second" in {record.get("name") for record in records(other)}, "what it has missed")
 
 
@@ -138,13 +140,42 @@ def test_a_sink_that_joins_later_or_goes_elsewhere_gets_what_exists(
     assert late.read_bytes() == before, "a snapshot is owed once"
 
 
+def test_a_sink_that_takes_one_more_stream_gets_what_exists_of_it_and_an_old_name_is_told(
+    service: Service,
+) -> None:
+    other, stream = service.folder / "other.jsonl", service.document["streams"][0]
+    assert service.stop() == 0
+    service.document["streams"].append({**stream, "name": "again"})
+    service.document["sinks"][1]["streams"] = ["cm"]
+    service.start()
+    service.wait(lambda: "again" in {r["stream"] for r in service.records()}, "the second stream")
+    assert service.stop() == 0
+    assert {r["stream"] for r in records(other)} == {"cm"}
+    del service.document["sinks"][1]["streams"]
+    service.start()
+    service.wait(partial(has_snapshot, other), "a snapshot")
+    assert {r["stream"] for r in records(other) if "snapshot" in r} == {"again"}
+    assert marked(service.records()) == []
+    assert service.stop() == 0
+    before = other.read_bytes()
+    service.start().program.wait_err('"live"')
+    assert service.stop() == 0
+    assert other.read_bytes() == before, "a snapshot is owed once"
+    service.document["streams"].pop()
+    service.start().program.wait_err("give it its old name back")
+    assert service.stop() == 0
+
+
 UNKNOWN = [
     (("snapshot", "--stream", "nope"), ("no stream 'nope'", "cm")),
     (("snapshot", "--stream", "cm", "--sink", "nope"), ("no sink 'nope'", "out, other")),
     (("pause", "--sink", "nope"), ("no sink 'nope'",)),
     (("redrive", "--sink", "nope"), ("no sink 'nope'",)),
+    (("redrive", "--sink", "out", "--id", "9" * 26), ("ids of dead letters are numbers",)),
     (("deadletters", "show", "--id", "7"), ("no dead letter 7",)),
     (("deadletters", "purge"), ("--id --all",)),
+    (("deadletters", "purge", "--id", "7"), ("no dead letter 7,", "nothing was done")),
+    (("redrive", "--sink", "out", "--id", "7"), ("no dead letter 7 of the sink out",)),
     (("deadletters", "show", "--id", "x"), ("'x' is no id",)),
 ]
 
@@ -166,9 +197,13 @@ def test_without_a_bridge_to_talk_to_it_says_how_to_name_one(run_bridge: RunBrid
     assert code == 2
     assert "--config" in sentence
     assert "--state" in sentence
-    code, sentence = run_bridge("status", "--state", tmp_path / "nothing").failure()
+    code, sentence = run_bridge("status", "--state", "nothing").failure()
     assert code == 1
-    assert "no bridge runs on the state" in sentence
+    assert f"no bridge runs on the state in '{tmp_path}/nothing': " in sentence
+    elsewhere = tmp_path / "c.yaml"
+    elsewhere.write_text("state: {path: nothing}\nsinks: [{type: webhook, signingSecret: {file: none}}]\n")
+    code, of_file = run_bridge("status", "-c", elsewhere).failure()
+    assert (code, of_file) == (1, sentence), "nothing but the place of the state is read of the file"
 
 
 def test_a_bridge_without_dead_letters_lists_none(service: Service, run_bridge: RunBridge) -> None:

@@ -48,7 +48,7 @@ def holds(path: Path, count: int) -> bool:
 
 
 def rotated(path: Path) -> int:
-    return len(list(path.parent.glob(f"{path.name}.*")))
+    return len(list(path.parent.glob(f"{path.name}.[0-9]*")))
 
 
 async def test_each_record_stands_once_over_all_rotated_files_through_kills(tmp_path: Path) -> None:

@@ -68,9 +68,8 @@ def test_a_file_beside_a_frozen_broker_and_a_silent_webhook_has_everything_in_bo
         broker.pause()
         write(cluster, path, range(5, 105), LARGE)
         write(cluster, path, range(105, 305), 100)
-        service.wait(
-            lambda: fold(service.records()) == actual(cluster, [path]), "the file, two frozen", seconds=60
-        )
+        exists = actual(cluster, [path])
+        service.wait(lambda: fold(service.records()) == exists, "the file, two frozen", seconds=60)
         assert resident(service) - before < SPARE
         broker.resume()
         wanted = {f"n{number}" for number in range(305)}

@@ -68,7 +68,7 @@ def test_a_service_finds_its_sink_and_checks_its_configuration(installed: Path, 
     )
     with Program([installed / "kube-bridge", "check", "--offline", "-c", config], tmp_path) as check:
         assert check.end() == 0, check.err
-    assert re.search(r"ok \(1 streams, 1 sinks\)", check.out.decode())
+    assert re.search(r"ok \(1 stream, 1 sink\)", check.out.decode())
 
 
 def test_it_is_the_wheel_that_runs(installed: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from bridge.kubernetes.access import Missing, Wanted, missing_permissions
+from bridge.kubernetes.access import IDENTITY, REVISION, Missing, Wanted, missing_permissions, refused
 from bridge.kubernetes.apiserver import ApiError, ApiServer
 from bridge.kubernetes.catalog import Resource
 from bridge.kubernetes.connection import Connection
@@ -80,3 +80,30 @@ async def test_a_selected_name_is_asked_for_by_name(selector: str, name: str) ->
 async def test_an_answer_that_is_no_review_is_told() -> None:
     with pytest.raises(ApiError, match="answered an access review with something else"):
         await review(Wanted("s", PODS), answer="{}")
+
+
+async def test_what_would_be_welcome_is_asked_for_and_told_with_its_price_and_rule() -> None:
+    asked: list[dict[str, str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["spec"]["resourceAttributes"])
+        return httpx.Response(201, json={"status": {"allowed": allowed}})
+
+    async with ApiServer(Connection("http://x"), transport=httpx.MockTransport(handler)) as api:
+        allowed = True
+        assert await refused(api, [IDENTITY, REVISION]) == []
+        allowed = False
+        identity, revision = map(str, await refused(api, [IDENTITY, REVISION]))
+    assert [(one["verb"], one["resource"], one["namespace"], one["name"]) for one in asked[:2]] == [
+        ("get", "namespaces", "", "kube-system"),
+        ("list", "events", "default", ""),
+    ]
+    assert identity.startswith("the bridge may not get namespaces kube-system: instead of its uid a hash of ")
+    assert identity.endswith(
+        "; add to a ClusterRole: "
+        '- {apiGroups: [""], resources: [namespaces], resourceNames: [kube-system], verbs: [get]}'
+    )
+    assert revision.startswith("the bridge may not list events in namespace default: that the server was ")
+    assert revision.endswith(
+        '; add to a Role in default: - {apiGroups: [""], resources: [events], verbs: [list]}'
+    )

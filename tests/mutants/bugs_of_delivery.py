@@ -35,6 +35,44 @@ BUGS = (
         ("tests/delivery/test_worker.py::test_what_may_have_been_delivered_before_is_marked_as_a_replay",),
     ),
     Bug(
+        "skips-to-the-head",
+        "a state that was rolled back goes on where its destination is: all between is lost, and nobody told",
+        _WORKER,
+        "                await self._lose(known, error)\n                return\n",
+        '                self._logger("warning", "going on where the destination is", reason=str(error))\n',
+        ("tests/end_to_end/test_rollback.py",),
+    ),
+    Bug(
+        "a-snapshot-at-each-opening",
+        "after a lost state a broker that is away for a while costs one snapshot after the other",
+        _WORKER,
+        "        if known == self._lost:\n            return\n",
+        "",
+        ("tests/delivery/test_domains.py::test_a_lost_state_asks_for_one_snapshot_however_often_it_opens",),
+    ),
+    Bug(
+        "file-known-further-than-synced",
+        "a kill or a power cut before the sync loses records: the next start is told that they are there",
+        "sinks/fileoutput.py",
+        "            self._deliver([record.value for record in batch.records], replay=batch.replay)\n"
+        "            if self._place is not None:\n"
+        "                self._place = replace(self._place, position=batch.last_position)\n"
+        "                self._cursor.write(self._place)\n",
+        "            if self._place is not None:\n"
+        "                self._place = replace(self._place, position=batch.last_position)\n"
+        "                self._cursor.write(self._place)\n"
+        "            self._deliver([record.value for record in batch.records], replay=batch.replay)\n",
+        ("tests/sinks/test_filecursor.py",),
+    ),
+    Bug(
+        "file-of-another-log",
+        "an exchanged or rolled back state writes to the file of a lost one: records repeated and missing",
+        "sinks/fileoutput.py",
+        "        return self._cursor.resume(given, sink)\n",
+        "        return given\n",
+        ("tests/sinks/test_filecursor.py",),
+    ),
+    Bug(
         "probe-never-given-back",
         "a pipeline that failed while it waited for its breaker stands still for ever",
         "bridge/delivery/pipeline.py",

@@ -79,7 +79,7 @@ BUGS = (
         "webhook-echoes-a-secret",
         "a receiver that repeats our key puts it into the log and the dead letters",
         _ANSWERS,
-        '    words = plain(answer.body.decode("utf-8", "replace"), hide)\n',
+        '    words = told(answer.body.decode("utf-8", "replace"), hide)\n',
         '    words = plain(answer.body.decode("utf-8", "replace"))\n',
         (_TEST + "test_what_a_receiver_echoes_is_told_without_our_secrets",),
     ),

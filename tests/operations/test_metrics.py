@@ -8,7 +8,7 @@ import time
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.changes.change import Type
+from bridge.changes.change import Cause, Type
 from bridge.changes.reconcile import Tally
 from bridge.delivery.breaker import BreakerState
 from bridge.delivery.sink import Delivery
@@ -122,6 +122,18 @@ def test_every_counter_is_told_under_its_name() -> None:
     assert {key: found[key] for key in expected} == expected
     assert next(key for key in found if key[0] == "kube_bridge_build_info")[1] == "1.2.3"
     assert found["process_resident_memory_bytes",] > 0
+
+
+def test_counters_that_alerts_need_are_there_before_the_first_event() -> None:
+    """Prometheus sees no increase in a series that begins with 1."""
+    found = samples(metrics(StreamStats("pods"), SinkStats("out")).render()[1])
+    for cause in Cause:
+        assert found["kube_bridge_stream_listings_total", "pods", cause.value] == 0
+    for reason in ("error", "unavailable"):
+        assert found["kube_bridge_sink_failed_tries_total", "out", reason] == 0
+    for name in ("stream_poison_records_total", "stream_restarts_total"):
+        assert found[f"kube_bridge_{name}", "pods"] == 0
+    assert found["kube_bridge_sink_rejected_records_total", "out"] == 0
 
 
 def test_the_last_progress_is_a_time_of_today() -> None:

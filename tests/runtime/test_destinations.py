@@ -1,8 +1,11 @@
 """A sink is another one when its place changes, and only then: a new one costs a snapshot."""
 
+from dataclasses import dataclass, field
+
 import pytest
 
 from bridge.config import SinkConfig, loads
+from bridge.delivery.plan import place_of
 from bridge.delivery.sink import Located, Owning
 from bridge.runtime.outlets import _fingerprint
 
@@ -44,6 +47,23 @@ def test_another_way_of_delivering_is_no_other_destination(keys: str, more: str)
 )
 def test_another_place_is_another_destination(before: str, after: str) -> None:
     assert _fingerprint(sink(before)) != _fingerprint(sink(after))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A sink that does not say where it delivers."""
+
+    table: str
+    key: str = field(default="k", repr=False)
+    open: list[str] = field(init=False, default_factory=list)
+
+
+def test_without_a_word_of_the_sink_every_option_is_a_part_of_the_place_and_nothing_else() -> None:
+    one = Plain("t")
+    place = place_of(one)
+    one.open.append("a connection")
+    assert place_of(one) == place == place_of(Plain("t"))
+    assert len({place, place_of(Plain("u")), place_of(Plain("t", "other"))}) == 3
 
 
 @pytest.mark.parametrize("keys", [KAFKA, HOOK, FILE])

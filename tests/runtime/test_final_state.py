@@ -43,6 +43,8 @@ class Table:
 
     def __init__(self) -> None:
         self.away = False
+        self.seconds = 0.01
+        self.hangs: trio.Event | None = None
         self.rows: dict[tuple[str, str], tuple[str, str]] = {}
         self.records: list[dict[str, Any]] = []
 
@@ -61,7 +63,10 @@ class Table:
         return resume
 
     async def deliver(self, batch: Delivery) -> None:
-        await trio.sleep(0.01)
+        await trio.sleep(self.seconds)
+        if self.hangs is not None:
+            with trio.CancelScope(shield=True):  # as a thread that a disk does not answer
+                await self.hangs.wait()
         if self.away:
             raise Unavailable("gone fishing")
         for item in batch.records:
@@ -140,6 +145,15 @@ class World:
         else:
             cluster.patch("configmaps", name, {"data": body["data"]}, namespace=namespace)
 
+    def write(self, name: str, value: str) -> None:
+        """Make or change one object of the namespace a."""
+        cluster = self.simulator.cluster
+        body: dict[str, Any] = {"metadata": {"name": name, "namespace": "a"}, "data": {"v": value}}
+        if cluster.get("configmaps", name, "a") is None:
+            cluster.create("configmaps", body)
+        else:
+            cluster.patch("configmaps", name, {"data": body["data"]}, namespace="a")
+
     async def settled(self) -> None:
         """Until every sink has taken everything that it is owed; there is always an end to it."""
         with trio.fail_after(4 * 3600):
@@ -207,6 +221,72 @@ async def test_a_table_equals_the_cluster_after_backlogs_were_dropped(
     assert dropped, "this seed never lagged: choose another one"
     assert not [r for r in world.tables["fast"].records if "snapshot" in r]
     assert_paired(slow.records)
+
+
+async def test_two_sinks_that_hang_and_hear_of_nothing_keep_no_room_in_the_log(
+    autojump_clock: MockClock,
+) -> None:
+    """Neither waits for the other, nor the log for either; and both are right once they go on."""
+    del autojump_clock
+    world = World(5)
+    world.keeper = BacklogKeeper(
+        [Policy(name, "resync", 40_000, {"cm": ["a", "b"]}) for name in world.tables],
+        world.log,
+        world.desk,
+        world,
+    )
+    async with trio.open_nursery() as nursery:
+        await world.start(nursery)
+        await trio.sleep(5)
+        hang = trio.Event()
+        for table in world.tables.values():
+            table.hangs = hang
+        most = 0
+        for number in range(200):
+            world.change()
+            world.write("large", str(number) * 1000)
+            await trio.sleep(1)
+            most = max(most, *(world.log.lag(w.stats.position).bytes for w in world.workers.values()))
+        hang.set()
+        await trio.sleep(30)
+        await world.settled()
+        nursery.cancel_scope.cancel()
+    assert most < 60_000
+    for table in world.tables.values():
+        assert table.rows == world.truth()
+        assert_in_order(table.records)
+        assert [record for record in table.records if record.get("cause") == "backlogFull"], "it was dropped"
+
+
+async def test_a_sink_that_is_slower_than_a_listing_of_more_than_the_log_has_room_for_is_right_in_the_end(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its snapshot comes in portions: the next one when it has taken the last."""
+    del autojump_clock
+    world = World(7)
+    slow = world.tables["slow"]
+    async with trio.open_nursery() as nursery:
+        await world.start(nursery)
+        await trio.sleep(5)
+        slow.away = True
+        for number in range(120):
+            world.write(f"large-{number:03}", f"{number:03}" * 100)
+            await trio.sleep(0.1)
+        slow.away, slow.seconds = False, 20.0
+        begin = trio.current_time()
+        with trio.fail_after(6 * 3600):
+            await world.settled()
+        assert trio.current_time() - begin < 3600, (
+            "two minutes for all that exists, and a look between portions"
+        )
+        nursery.cancel_scope.cancel()
+    assert slow.rows == world.tables["fast"].rows == world.truth()
+    assert_in_order(slow.records)
+    assert_paired(slow.records)
+    whole = [r for r in slow.records if r["type"] == "RESYNC" and r["phase"] == "end" and "snapshot" in r]
+    stem = whole[-1]["snapshot"]
+    assert whole[-1]["counts"]["added"] == len([r for r in slow.records if r.get("snapshot") == stem]) - 2
+    assert not [line for line in capsys.readouterr().err.splitlines() if "fell behind during" in line]
 
 
 async def test_a_sink_that_joins_later_has_everything_that_exists(autojump_clock: MockClock) -> None:

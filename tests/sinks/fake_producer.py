@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+import msgspec
 import trio
+from confluent_kafka import KafkaException
 
-from sinks import kafka_link
+from sinks import kafka_link, kafka_transactions
+from sinks.kafka_cursor import Cursor, CursorStore, Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pytest
 
     from sinks.kafka_window import Slot
@@ -100,3 +106,77 @@ def install(patch: pytest.MonkeyPatch) -> list[Producer]:
 
     patch.setattr(kafka_link, "Producer", make)
     return made
+
+
+class TransactionBroker:
+    """What a broker makes of transactions; installs itself as the one of all transactional producers.
+
+    Attributes:
+        away: whether no call is answered.
+        log: positions that were committed.
+        cursor: that was committed last.
+        alive: producers that were not let go.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.away = False
+        self.log: list[int] = []
+        self.cursor: Cursor | None = None
+        self.alive = WeakSet[TransactionalProducer]()
+        patch.setattr(kafka_transactions, "Producer", lambda _: TransactionalProducer(self))
+        patch.setattr(CursorStore, "read", lambda _: self.read())
+
+    def answer(self) -> None:
+        if self.away:
+            raise KafkaException(_NoAnswer("_TIMED_OUT"))
+
+    def read(self) -> Cursor | None:
+        if self.away:
+            raise Unreadable("no answer")
+        return self.cursor
+
+    def commit(self, messages: Sequence[tuple[bytes, Mapping[str, bytes]]]) -> None:
+        *records, (cursor, _) = messages
+        self.log += [int(headers["resourceVersion"]) for _, headers in records]
+        self.cursor = msgspec.json.decode(cursor, type=Cursor)
+
+
+class TransactionalProducer:
+    """librdkafka's, reduced to what is open."""
+
+    def __init__(self, broker: TransactionBroker) -> None:
+        self._broker = broker
+        self._open: list[tuple[bytes, Mapping[str, bytes]]] = []
+        broker.alive.add(self)
+
+    def init_transactions(self, _timeout: float) -> None:
+        self._broker.answer()
+
+    def begin_transaction(self) -> None:
+        self._open = []
+
+    def produce(self, _topic: str, value: bytes, _key: bytes, *, headers: Any, on_delivery: Any) -> None:
+        del on_delivery
+        self._open.append((value, dict(headers)))
+
+    def commit_transaction(self, _timeout: float) -> None:
+        self._broker.answer()
+        self._broker.commit(self._open)
+
+    def abort_transaction(self, _timeout: float) -> None:
+        self._broker.answer()
+
+    def flush(self, _timeout: float) -> None: ...
+
+    def poll(self, _timeout: float) -> int:
+        return 0
+
+
+class _NoAnswer(Error):
+    """As librdkafka's, of a call that may be made again."""
+
+    def retriable(self) -> bool:
+        return True
+
+    def txn_requires_abort(self) -> bool:
+        return False

@@ -89,36 +89,41 @@ class Got:
         return int(self.headers["resourceVersion"])
 
 
-async def read(broker: str, topic: str, **options: str) -> list[Got]:
-    """All committed messages of a topic; partitions one after the other."""
-    return await trio.to_thread.run_sync(lambda: read_now(broker, topic, **options))
+async def read(broker: str, *topics: str, **options: str) -> list[Got]:
+    """All committed messages of these topics; topics and partitions one after the other."""
+    return await trio.to_thread.run_sync(lambda: read_now(broker, *topics, **options))
 
 
-def read_now(broker: str, topic: str, **options: str) -> list[Got]:
+def read_now(broker: str, *topics: str, **options: str) -> list[Got]:
     configuration = {
         "bootstrap.servers": broker,
         "group.id": fresh("reader"),
         "isolation.level": "read_committed",
         "enable.partition.eof": "true",
         "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": "10",  # else the broker waits half a second before it says that this is the end
     }
     consumer = Consumer(configuration | options)
     try:
-        parts = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, part, 0) for part in parts])
-        found: list[Got] = []
-        ended, deadline = set[int | None](), time.monotonic() + 20
-        while len(ended) < len(parts):
-            assert time.monotonic() < deadline, f"the end of {topic} was not reached"
+        found: dict[tuple[str, int], list[Got]] = {
+            (topic, part): []
+            for topic in topics
+            for part in sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        }
+        consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
+        ended, deadline = set[tuple[str, int]](), time.monotonic() + 20
+        while len(ended) < len(found):
+            assert time.monotonic() < deadline, f"the end of {topics} was not reached"
             message = consumer.poll(1)
             if message is None:
                 continue
+            where = _text(message.topic()), message.partition() or 0
             if message.error() is not None:
-                ended.add(message.partition())
+                ended.add(where)
                 continue
             headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
-            found.append(Got(_text(message.key()), message.value(), headers, message.partition() or 0))
-        return sorted(found, key=lambda got: got.partition)
+            found[where].append(Got(_text(message.key()), message.value(), headers, where[1]))
+        return list(itertools.chain.from_iterable(found.values()))
     finally:
         consumer.close()
 

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import h11
+import msgspec
 import standardwebhooks
 import trio
 
@@ -21,6 +22,7 @@ from tests.delivery.fakes import PODS, change
 
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests, 32 bytes ok").decode()
 OTHER = "whsec_" + base64.b64encode(b"another key, which is older....").decode()
+Admit = Callable[[int, int], Awaitable[None]]
 CONTEXT = Context("hook", "c", "cluster-uid")
 START = Resume("log", 1, 0)
 
@@ -187,12 +189,16 @@ def secret(text: str) -> Secret:
 
 
 @asynccontextmanager
-async def hooked(url: str, *, together: int = 1, **options: Any) -> AsyncIterator[Webhook]:
+async def hooked(
+    url: str, *, together: int = 1, admit: Admit | None = None, **options: Any
+) -> AsyncIterator[Webhook]:
     """An open sink that signs."""
     options.setdefault("signing_secret", (secret(SECRET),))
     sink = Webhook(url, **options)
     async with sink:
         context = Context("hook", "c", "cluster-uid", max_records=together)
+        if admit is not None:
+            context = msgspec.structs.replace(context, admit=admit)
         assert await sink.open(START, context) == START
         yield sink
 

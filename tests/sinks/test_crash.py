@@ -31,6 +31,12 @@ def start(
     )
 
 
+def forget(folder: Path, *, beside: bool) -> None:
+    """Lose what stands beside the file, unless it is to be kept."""
+    if not beside:
+        (folder / "out.jsonl.cursor").unlink(missing_ok=True)
+
+
 def run(folder: Path, every: int, crash: str = "", rotate: int = 0) -> int:
     process = start(folder, every, crash, rotate=rotate)
     _, errors = process.communicate(timeout=60)
@@ -39,14 +45,18 @@ def run(folder: Path, every: int, crash: str = "", rotate: int = 0) -> int:
 
 
 @pytest.mark.parametrize("point", SINK_POINTS)
-@pytest.mark.parametrize("every", [1, 4, 1000])
-def test_a_kill_at_each_crash_point_leaves_each_line_once(tmp_path: Path, point: str, every: int) -> None:
-    """A cursor that was never durable, one that lags, and one that does not."""
+@pytest.mark.parametrize(("every", "beside"), [(1, True), (4, True), (4, False), (1000, False)])
+def test_a_kill_at_each_crash_point_leaves_each_line_once(
+    tmp_path: Path, point: str, every: int, *, beside: bool
+) -> None:
+    """A cursor in the log that is never durable, one that lags, one that does not; the file's, and none."""
     for arrival in (3, 1):
         assert run(tmp_path, every, f"{point}:{arrival}") == -signal.SIGKILL
         assert expected(COUNT, PAD).startswith((tmp_path / "out.jsonl").read_bytes().rpartition(b"\n")[0])
+        forget(tmp_path, beside=beside)
     assert run(tmp_path, every) == 0
     assert (tmp_path / "out.jsonl").read_bytes() == expected(COUNT, PAD)
+    forget(tmp_path, beside=beside)
     assert run(tmp_path, every) == 0, "a clean start writes nothing more"
     assert (tmp_path / "out.jsonl").read_bytes() == expected(COUNT, PAD)
 
@@ -68,15 +78,16 @@ def test_kills_at_random_moments_leave_each_line_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("point", ROTATED_POINTS)
-@pytest.mark.parametrize("every", [1, 1000])
+@pytest.mark.parametrize(("every", "beside"), [(1, True), (1000, True), (1000, False)])
 def test_a_kill_at_each_crash_point_leaves_each_line_once_over_all_rotated_files(
-    tmp_path: Path, point: str, every: int
+    tmp_path: Path, point: str, every: int, *, beside: bool
 ) -> None:
     """With a cursor that was never durable the replay goes through all of them, compressed or not."""
     out = tmp_path / "out.jsonl"
     for arrival in (3, 2, 1):
         assert run(tmp_path, every, f"{point}:{arrival}", ROTATE) == -signal.SIGKILL
         assert expected(COUNT, PAD).startswith(everything(out).rpartition(b"\n")[0])
+        forget(tmp_path, beside=beside)
     for _ in range(2):
         assert run(tmp_path, every, rotate=ROTATE) == 0
         assert everything(out) == expected(COUNT, PAD)

@@ -8,19 +8,19 @@ from sinks.kafka_options import CreateTopics
 from tests.sinks.kafka_support import create_topic, fresh, read
 
 if TYPE_CHECKING:  # importing fixtures for real would keep pytest from rewriting its assertions
-    from tests.components.fixtures import StartKafka
+    from tests.components.kafka import Broker
 
 
-async def test_kafka_passes(start_kafka: "StartKafka") -> None:
+async def test_kafka_passes(kafka: "Broker") -> None:
     """In one partition, so that what the topic holds has one order. Outages: `test_kafka_outages`."""
-    broker, topic = start_kafka(), fresh("kit")
-    create_topic(broker.bootstrap, topic)
+    broker, topic = kafka.bootstrap, fresh("kit")
+    create_topic(broker, topic)
 
     async def held() -> list[bytes]:
-        found = [*await read(broker.bootstrap, topic), *await read(broker.bootstrap, f"{topic}.control")]
+        found = await read(broker, topic, f"{topic}.control")
         return [got.value for got in found if got.value is not None]
 
     await check_sink(
-        lambda: Kafka(broker.bootstrap, topic, on_delete="event", create_topics=CreateTopics()),
+        lambda: Kafka(broker, topic, on_delete="event", create_topics=CreateTopics()),
         held,
     )

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sinks.kafka import Kafka
-    from tests.components.fixtures import StartKafka
     from tests.components.kafka import Broker
 
 BATCH = 40
@@ -67,12 +66,11 @@ class Pipeline:
 
 @pytest.mark.parametrize("how", ["away", "frozen", "killed"])
 async def test_an_outage_loses_nothing_and_keeps_the_order_of_each_key(
-    start_kafka: StartKafka, how: str, monkeypatch: pytest.MonkeyPatch
+    hurt_kafka: Broker, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than the sink's patience, so the worker is told and comes again, several times."""
     monkeypatch.setattr(kafka_link, "PATIENCE_SECONDS", 2.0)
-    broker = start_kafka()
-    topic, count = fresh("topic"), 100 * BATCH
+    broker, topic, count = hurt_kafka, fresh("topic"), 100 * BATCH
     batches = [span(n, n + BATCH - 1, keys=KEYS) for n in range(1, count, BATCH)]
     async with opened(sink(broker.bootstrap, topic)) as kafka:
         pipeline = Pipeline(kafka, batches)
@@ -96,7 +94,7 @@ def hurt(broker: Broker, how: str) -> None:
         broker.start()
     else:
         broker.terminate()
-        _last(20)
+        _last(8)
         broker.start()
 
 
@@ -105,12 +103,12 @@ def _last(seconds: float) -> None:
 
 
 async def test_closing_with_a_dead_broker_takes_seconds_only(
-    start_kafka: StartKafka, monkeypatch: pytest.MonkeyPatch
+    hurt_kafka: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_link, "PATIENCE_SECONDS", 1.0)
-    broker = start_kafka()
+    broker = hurt_kafka
     async with opened(sink(broker.bootstrap, fresh("topic"))) as kafka:
-        await kafka.deliver(span(1, 10))
+        await kafka.deliver(span(1, 10))  # with all patience: a broker that has just started is slow
+        monkeypatch.setattr(kafka_link, "PATIENCE_SECONDS", 1.0)
         await trio.to_thread.run_sync(broker.kill)
         with pytest.raises(Unavailable):
             await kafka.deliver(span(11, 600))

@@ -159,6 +159,12 @@ def test_a_property_that_the_client_refuses_is_told(
             ["path: Cannot write to gone/x.jsonl: its directory does not exist; create it."],
         ),
         ("folder/x.jsonl", []),
+        ("s/x.jsonl", []),
+        ("./s/../s/x.jsonl", []),
+        (
+            "s/deeper/x.jsonl",
+            ["path: Cannot write to s/deeper/x.jsonl: its directory does not exist; create it."],
+        ),
         ("-", []),
     ],
 )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.delivery.sink import Rejected
-from tests.sinks.receiver import OTHER, SECRET, hooked, record, secret, send
+from bridge.delivery.sink import Unavailable
+from sinks.webhook import Webhook
+from tests.sinks.receiver import OTHER, SECRET, batch, hooked, record, secret
 
 PAGE = Path(__file__).parents[2] / "docs" / "webhook.md"
 
@@ -47,15 +48,27 @@ def test_it_has_less_than_twenty_lines(code: str) -> None:
     assert len([line for line in code.splitlines() if line.strip()]) < 20
 
 
-async def test_it_takes_what_is_signed_with_its_secret_and_nothing_else(
+async def hand_over(sink: Webhook, *numbers: int) -> None:
+    """Records with the members of the native form that the example reads."""
+    values = {number: b'{"type":"MODIFIED","id":"%d"}' % number for number in numbers}
+    await sink.deliver(batch(record(number, value) for number, value in values.items()))
+
+
+async def test_it_takes_what_is_signed_with_its_secret_and_no_record_is_lost_by_another_one(
     url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with hooked(url) as sink:
-        await send(sink, 1)
+        await hand_over(sink, 1)
     async with hooked(url, signing_secret=(secret(OTHER),)) as sink:
-        with pytest.raises(Rejected, match="answered 400"):
-            await send(sink, 2)
+        with pytest.raises(Unavailable, match="answered 503"):
+            await hand_over(sink, 2)
     async with hooked(url, signing_secret=(secret(OTHER), secret(SECRET))) as sink:
-        await send(sink, 3)
-    printed = capfd.readouterr().out.splitlines()
-    assert printed == [f"{record(number).id} MODIFIED" for number in (1, 3)]
+        await hand_over(sink, 2)
+    assert capfd.readouterr().out.splitlines() == ["1 MODIFIED", "2 MODIFIED"]
+
+
+async def test_it_takes_batches_too(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    async with hooked(url, together=100) as sink:
+        await hand_over(sink, 1)
+        await hand_over(sink, 2, 3)
+    assert capfd.readouterr().out.splitlines() == ["1 MODIFIED", "2 MODIFIED", "3 MODIFIED"]

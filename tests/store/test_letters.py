@@ -1,7 +1,10 @@
 """Dead letters, in the log on disk and in the one in memory."""
 
 import random
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from bridge.changes.change import Change, Cursor
 from bridge.changes.deadletter import DeadLetter
 from bridge.store.contract import LettersFull, Log, Redriven, Refused
+from bridge.store.log import SqliteLog
 from tests.store.reading import flat, heard, read_all, store
 from tests.store.samples import PODS, SECRETS, change, deleted, emit, letter
 
@@ -103,6 +107,64 @@ async def test_a_redrive_puts_letters_behind_the_end_addressed_oldest_first_and_
     assert (await heard(log, "out", end))[-1] == ("MODIFIED", "9")
 
 
+async def test_a_letter_that_is_refused_again_after_a_redrive_is_the_same_one(log: Log) -> None:
+    """A person sees how often it was tried in all, under the number that they know."""
+    await log.open_sink("out", "f")
+    records = [change("a", 1), change("b", 2), change("c", 3)]
+    await store(log, *records)
+    await log.bury([letter(n, record) for n, record in enumerate(records, 1)])
+    first, _, last = before = await log.dead_letters(None, 0, 10)
+    end = log.end()
+    assert await log.redrive("out", None, force=False) == Redriven(3, 0)
+    places = [position for position, _ in flat(await read_all(log, end))]
+    assert await log.dead_letters(None, 0, 10) == []
+    again = [
+        msgspec.structs.replace(
+            one, position=place, reason="still", attempts=2, first_at=30, last_at=40, number=0
+        )
+        for one, place in zip(before, places, strict=True)
+    ]
+    await log.bury([again[0], again[2]])
+    await log.bury([again[2]])
+    known = msgspec.structs.replace(again[0], number=first.number, attempts=5, first_at=first.first_at)
+    twice = msgspec.structs.replace(again[2], number=last.number, attempts=7, first_at=last.first_at)
+    assert await log.dead_letters(None, 0, 10) == [known, twice]
+    assert dict(log.letter_counts()) == {"out": 2}
+    log.acknowledge("out", places[-1])
+    await log.flush()
+    end = log.end()
+    assert await log.redrive("out", None, force=False) == Redriven(2, 0), "the record is kept with it"
+    assert [item for _, item in flat(await read_all(log, end))] == [records[0], records[2]]
+    assert dict(log.letter_counts()) == {}
+    await log.bury([letter(99, change("d", 4))])
+    assert [one.number for one in await log.dead_letters(None, 0, 10)] == [last.number + 1]
+
+
+async def test_what_stays_of_a_redriven_letter_goes_with_the_next_redrive_or_purge(tmp_path: Path) -> None:
+    def rows() -> int:
+        with closing(sqlite3.connect(f"file:{tmp_path}/log.db?mode=ro", uri=True)) as file:
+            return int(file.execute("SELECT count(*) FROM dead_letter").fetchone()[0])
+
+    async with SqliteLog.open(tmp_path) as log:
+        await log.open_sink("out", "f")
+        await store(log, change("a", 1), change("b", 2))
+        await log.bury([letter(1, change("a", 1)), letter(2, change("b", 2))])
+        first, second = [one.number for one in await log.dead_letters(None, 0, 10)]
+        await log.redrive("out", [first], force=False)
+        log.acknowledge("out", log.end())
+    assert rows() == 2
+    async with SqliteLog.open(tmp_path) as log:
+        await log.open_sink("out", "f")
+        assert dict(log.letter_counts()) == {"out": 1}
+        await log.redrive("out", [second], force=False)
+        log.acknowledge("out", log.end())
+    assert rows() == 1
+    async with SqliteLog.open(tmp_path) as log:
+        await log.bury([letter(9, change("a", 1))])
+        await log.purge(None, None)
+    assert rows() == 0
+
+
 def control(kind: str) -> Change:
     return Change(kind, "resync", 1, "", "", "", "", 0, b"", {"id": "stem", "phase": "begin"})
 
@@ -173,3 +235,24 @@ async def test_a_redrive_to_a_sink_that_is_not_open_is_refused_and_the_log_goes_
         await log.redrive("out", None, force=True)
     assert dict(log.letter_counts()) == {"out": 1}
     await store(log, change("a", 2))
+
+
+async def test_a_number_that_no_letter_can_have_is_no_letters_and_the_log_goes_on(log: Log) -> None:
+    position = (await log.open_sink("out", "f")).position
+    await log.bury([letter(1, change("a", 1))])
+    impossible = [-1, 0, 2**63, 10**40]
+    assert await log.purge("out", impossible) == 0
+    assert await log.redrive("out", impossible, force=True) == Redriven(0, 0)
+    assert await log.redrive("out", [*impossible, 1], force=True) == Redriven(1, 0)
+    assert len(flat(await read_all(log, position))) == 1
+
+
+async def test_a_redrive_leaves_alone_what_belongs_to_other_streams_than_those_that_are_named(
+    log: Log,
+) -> None:
+    position = (await log.open_sink("out", "f")).position
+    await log.bury([letter(1, deleted("a", 1)), letter(2, deleted("a", 1), stream=SECRETS)])
+    assert await log.redrive("out", None, force=False, streams=["pods"]) == Redriven(1, 0, 1)
+    assert await log.redrive("out", None, force=True, streams=[]) == Redriven(0, 0, 1)
+    assert [batch.stream.name for batch in await read_all(log, position)] == ["pods"]
+    assert [one.stream for one in await log.dead_letters(None, 0, 9)] == [SECRETS]

@@ -47,14 +47,18 @@ sys.stdin.read()
 """
 
 
-async def test_a_second_bridge_is_refused_and_told_who_holds_the_lock(tmp_path: Path) -> None:
+async def test_a_second_bridge_is_refused_and_told_who_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     holder = await trio.lowlevel.open_process(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         assert holder.stdout is not None
         assert (await holder.stdout.receive_some()).startswith(b"held")
-        message = await refusal(tmp_path)
+        message = await refusal(Path())
+        assert message.startswith(f"the state directory '{tmp_path}' is in use by ")
         assert f"process {holder.pid} on {os.uname().nodename} since 20" in message
         assert "stop that one first" in message
     finally:
@@ -273,6 +277,37 @@ async def test_positions_go_on_after_a_restart_and_a_restored_copy_does_not_know
         assert log.end() > lost[1]
         with pytest.raises(StateError, match="restored from an older copy"):
             log.verify(lost[0].log_id, lost[0].incarnation, lost[1])
+
+
+async def test_a_copy_of_a_running_log_does_not_know_what_came_after_it(tmp_path: Path) -> None:
+    """As a snapshot of a volume is: the opening is known to it, but how far that went is not."""
+    state, copy = tmp_path / "state", tmp_path / "copy"
+    async with SqliteLog.open(state) as log:
+        await log.open_sink("out", "f")
+        await log.append(PODS, "", emit(change("a", 1)), size=10)
+        await log.flush()
+        kept = (log.identity, log.end())
+        shutil.copytree(state, copy)
+        await log.append(PODS, "", emit(change("a", 2)), size=10)
+        await log.flush()
+        lost = (log.identity, log.end())
+    async with SqliteLog.open(copy) as log:
+        log.verify(kept[0].log_id, kept[0].incarnation, kept[1])
+        with pytest.raises(StateError, match="restored from an older copy"):
+            log.verify(lost[0].log_id, lost[0].incarnation, lost[1])
+
+
+async def test_a_place_is_known_after_all_of_the_log_was_trimmed(tmp_path: Path) -> None:
+    """Then only the cursors of sinks say how far the log has come, those of removed sinks too."""
+    async with SqliteLog.open(tmp_path) as log:
+        start = (await log.open_sink("out", "f")).position
+        await log.append(PODS, "", emit(change("a", 1)), size=10)
+        await log.flush()
+        given = (log.identity, log.end())
+        log.acknowledge("out", start + 1)
+    for _ in range(2):
+        async with SqliteLog.open(tmp_path) as log:
+            log.verify(given[0].log_id, given[0].incarnation, given[1])
 
 
 async def test_nobody_else_may_read_what_the_state_holds(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.components.build import ComponentUnavailable
 from tests.components.cluster import Cluster
 from tests.components.kafka import Kafka
 from tests.truth.harness import run
-from tests.truth.outage import MEANWHILE, Outage, Outages
+from tests.truth.outage import MEANWHILE, Outages
 
 
 def main() -> int:
@@ -40,9 +40,9 @@ def _outages(cluster: Cluster, folder: Path, seed: int, rate: float, seconds: fl
     with Kafka() as kafka:
         outages = Outages(cluster, kafka.broker, folder)
         for number, meanwhile in enumerate(MEANWHILE):
-            report = outages.run(Outage(seconds, meanwhile), seed=seed + number, rate=rate, say=_say)
+            [report] = outages.run(seconds, [meanwhile], seed=seed + number, rate=rate, say=_say)
             print(report, flush=True)
-            kept = kept and report.judgement.kept and report.table.kept
+            kept = kept and report.kept
     return 0 if kept else 1
 
 

@@ -53,20 +53,28 @@ class Report:
 class Bridge:
     """`kube-bridge run` as a process, with its configuration, state and output in one folder."""
 
-    def __init__(self, folder: Path, cluster: Cluster, more_sinks: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster,
+        more_sinks: Sequence[Mapping[str, Any]] = (),
+        *,
+        name: str = "truth",
+    ) -> None:
+        self.name = name
         self.folder = folder
         self.out = folder / "out.jsonl"
         self.log = folder / "bridge.log"
         self.config = folder / "config.yaml"
         self.process: subprocess.Popen[bytes] | None = None
         streams = []
-        for name, kind in _STREAMS.items():
+        for stream, kind in _STREAMS.items():
             api_version, _, kind_name = kind.rpartition("/")
-            streams.append({"name": name, "apiVersion": api_version, "kind": kind_name})
+            streams.append({"name": stream, "apiVersion": api_version, "kind": kind_name})
         kubeconfig = cluster.write_kubeconfig(folder / "kubeconfig", cluster.token)
         config = {
             "configVersion": 1,
-            "cluster": {"name": "truth", "kubeconfig": str(kubeconfig), "qps": 200, "burst": 400},
+            "cluster": {"name": name, "kubeconfig": str(kubeconfig), "qps": 200, "burst": 400},
             "state": {"path": str(folder / "state"), "maxBytes": "64Mi"},
             "streams": streams,
             "sinks": [{"name": "out", "type": "jsonlines", "path": str(self.out)}, *more_sinks],

@@ -1,8 +1,6 @@
 """The kit finds each promise that a sink breaks, and names that one."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -10,68 +8,9 @@ import pytest
 import trio
 
 from bridge.changes.record import Record
-from bridge.delivery.sink import Context, Delivery, Overlap, Rejected, Resume, Unavailable
-from bridge.secret import Secret
-from bridge.settings import about
-from bridge.testing import UNWELCOME, PromiseBroken, check_sink
-
-
-class Place:
-    """A destination."""
-
-    def __init__(self) -> None:
-        self.values: list[bytes] = []
-        self.away = False
-
-    @asynccontextmanager
-    async def outage(self) -> AsyncIterator[None]:
-        self.away = True
-        yield
-        self.away = False
-
-
-@dataclass(frozen=True)
-class Good:
-    """Keeps every promise; each bad one below breaks one of them."""
-
-    max_records: ClassVar[int] = 3
-    max_bytes: ClassVar[int] = 2000
-    overlap: ClassVar[Overlap] = Overlap.NONE
-    concurrency: ClassVar[int] = 1
-
-    place: Place = field(init=False, repr=False, compare=False, default_factory=Place)
-
-    async def __aenter__(self) -> Self:
-        await trio.lowlevel.checkpoint()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    async def open(self, resume: Resume, context: Context) -> Resume:
-        assert [stream.name for stream in context.streams] == ["checks"]
-        await trio.lowlevel.checkpoint()
-        return resume
-
-    async def deliver(self, batch: Delivery) -> None:
-        await trio.lowlevel.checkpoint()
-        if self.place.away:
-            raise Unavailable("away")
-        refused = await self.put(batch.records)
-        await trio.lowlevel.checkpoint()
-        if refused:
-            raise Rejected(refused)
-
-    async def put(self, records: Sequence[Record]) -> dict[int, str]:
-        refused = {}
-        for index, record in enumerate(records):
-            if UNWELCOME.encode() in record.value:
-                refused[index] = "no"
-            else:
-                self.place.values.append(record.value)
-        return refused
+from bridge.delivery.sink import Context, Delivery, Overlap, Resume, Unavailable
+from bridge.testing import UNWELCOME
+from tests.testing.good import Good, broken
 
 
 class TellsProblems(Good):
@@ -163,8 +102,9 @@ class Once(Good):
 
 
 class Changing(Good):
-    def __repr__(self) -> str:
-        return f"Changing({len(self.place.values)})"
+    @property
+    def destination(self) -> str:
+        return f"the place with {len(self.place.values)} values"
 
     async def __aenter__(self) -> Self:
         self.place.values.append(b"")
@@ -245,7 +185,7 @@ BAD: list[tuple[type[Good], str]] = [
     (Torn, "The destination holds what was never handed over after a cancellation and a restart"),
     (Swallowing, "It does not let a cancellation through; it raised ConnectionError('closed')."),
     (Once, "It raises Unavailable('it is closed') when it is entered a second time."),
-    (Changing, "Its `repr` changes when it is open, so a restart takes it for another sink."),
+    (Changing, "Its place changes when it is open, so a restart takes it for another sink."),
     (OpensNothing, "`open` must return where to go on"),
     (Choking, "1 of 1 records are lost, of one record over its limit, which comes alone."),
     (NotAway, "It returns from `deliver` while its destination is away."),
@@ -256,22 +196,6 @@ BAD: list[tuple[type[Good], str]] = [
     (RefusesForNow, "A refused record must raise Rejected, not Unavailable (later)."),
     (WithoutReason, "Rejected gives no reason; say in one sentence why."),
 ]  # fmt: skip
-
-
-async def broken(make: Callable[[], Good]) -> list[str]:
-    place = Place()
-
-    def here() -> Good:
-        sink = make()
-        object.__setattr__(sink, "place", place)
-        return sink
-
-    with trio.fail_after(60):
-        try:
-            await check_sink(here, lambda: place.values, outage=place.outage, refuses=True)
-        except PromiseBroken as error:
-            return str(error).splitlines()
-    return []
 
 
 class Pipelined(Good):
@@ -346,60 +270,3 @@ async def test_it_is_cancelled_at_every_await() -> None:
 
     assert await broken(Noted) == []
     assert last == {"enter", "open", "before", "behind"}
-
-
-@dataclass(frozen=True)
-class Clashing(Good):
-    format: str = field(default="", metadata=about("A key that every sink has."))
-
-
-@dataclass(frozen=True)
-class Silent(Good):
-    bucket: str = ""
-
-
-@dataclass
-class Melting:
-    """Not frozen."""
-
-    bucket: str = ""
-
-
-@dataclass(frozen=True)
-class Unreadable(Good):
-    table: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Telling(Good):
-    password: Secret = field(default=Secret(value=b"hunter2"), metadata=about("Who we are."))
-
-    def __repr__(self) -> str:
-        return f"Telling({self.password.value!r})"
-
-
-class NoLimits(Good):
-    max_records: ClassVar[int] = 0
-
-
-class Parallel(Good):
-    concurrency: ClassVar[int] = 4
-
-
-DECLARED = [
-    (Clashing, "Every sink has these keys already, so it needs other names: format."),
-    (Silent, "These keys say not what they mean; give them `metadata=about(...)`: bucket."),
-    (Unreadable, "Its options cannot be configured: dict[str, int] cannot be configured"),
-    (Telling, "Its `repr` shows a secret; make the field a `bridge.secret.Secret`."),
-    (NoLimits, "`max_records`, `max_bytes` and `concurrency` must be at least 1."),
-    (Parallel, "Without overlap `concurrency` must be 1."),
-    (Melting, "It is no sink: something of `bridge.delivery.sink.Sink` is missing."),
-]
-
-
-@pytest.mark.parametrize(("sink", "sentence"), DECLARED, ids=[sink.__name__ for sink, _ in DECLARED])
-async def test_what_a_sink_declares_wrongly_is_told_before_anything_is_delivered(
-    sink: type[Good], sentence: str
-) -> None:
-    [told] = await broken(sink)
-    assert told.startswith(sentence)
