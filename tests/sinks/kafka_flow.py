@@ -18,7 +18,7 @@ from tests.sinks.kafka_support import BRIDGE, PODS, START, check_whole, fresh
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sinks.kafka import Kafka
+    from sinks.kafka.sink import Kafka
     from tests.sinks.kafka_support import Got
 
 KEYS = 7

@@ -13,12 +13,12 @@ from bridge.changes.envelope import Format
 from bridge.delivery.sink import Checked, Context, Delivery, Rejected, Sink, Stopped, Unavailable
 from bridge.errors import InvariantError
 from bridge.secret import Secret
-from sinks import kafka_keeper
-from sinks.kafka import Kafka
-from sinks.kafka_admin import Findings, Preflight, Wanted
-from sinks.kafka_errors import Trouble
-from sinks.kafka_options import CreateTopics
-from sinks.kafka_session import CredentialsChanged
+from sinks.kafka import keeper as kafka_keeper
+from sinks.kafka.admin import Findings, Preflight, Wanted
+from sinks.kafka.errors import Trouble
+from sinks.kafka.options import CreateTopics
+from sinks.kafka.session import CredentialsChanged
+from sinks.kafka.sink import Kafka
 from tests.sinks.kafka_support import (
     BRIDGE,
     PODS,

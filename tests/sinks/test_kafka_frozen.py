@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from sinks import kafka_keeper
+from sinks.kafka import keeper as kafka_keeper
 from tests.sinks.kafka_flow import Flow
 from tests.sinks.kafka_support import fresh, read, sink
 

@@ -12,10 +12,11 @@ import trio.testing
 from bridge.delivery.pacing import Retry
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.logs import Incidents
-from sinks import kafka_link, kafka_transactions
-from sinks.kafka import Kafka
-from sinks.kafka_keeper import Keeper
-from sinks.kafka_session import Session
+from sinks.kafka import link as kafka_link
+from sinks.kafka import transactions as kafka_transactions
+from sinks.kafka.keeper import Keeper
+from sinks.kafka.session import Session
+from sinks.kafka.sink import Kafka
 from tests.delivery.fakes import MemoryLog, change
 from tests.sinks.fake_producer import TransactionBroker, install
 from tests.sinks.kafka_support import BRIDGE, PODS, START

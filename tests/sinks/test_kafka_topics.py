@@ -13,8 +13,8 @@ from confluent_kafka.admin._resource import ResourceType
 from trio.lowlevel import ParkingLot
 
 from bridge.delivery.sink import Resume
-from sinks import kafka_keeper
-from sinks.kafka_options import CreateTopics
+from sinks.kafka import keeper as kafka_keeper
+from sinks.kafka.options import CreateTopics
 from tests.sinks.kafka_flow import Flow
 from tests.sinks.kafka_support import context, create_topic, fresh, opened, read, sink, span
 

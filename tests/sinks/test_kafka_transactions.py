@@ -12,10 +12,10 @@ from confluent_kafka import KafkaException, Producer
 
 from bridge.delivery.sink import Context, Overlap, Rejected, Resume, Stopped, Unavailable
 from bridge.secret import Secret
-from sinks import kafka_transactions
-from sinks.kafka import Kafka
-from sinks.kafka_cursor import Cursor
-from sinks.kafka_ends import Aborted, Moved
+from sinks.kafka import transactions as kafka_transactions
+from sinks.kafka.cursor import Cursor
+from sinks.kafka.ends import Aborted, Moved
+from sinks.kafka.sink import Kafka
 from tests.sinks.kafka_support import (
     START,
     context,

@@ -13,9 +13,9 @@ import trio
 
 from bridge.delivery.sink import Checked, Rejected, Sink, Sparing, Stopped, Unavailable
 from bridge.errors import InvariantError
-from sinks.webhook import Webhook
-from sinks.webhook_auth import AuthOptions, BasicOptions
-from sinks.webhook_client import MOST_BODY
+from sinks.webhook.auth import AuthOptions, BasicOptions
+from sinks.webhook.client import MOST_BODY
+from sinks.webhook.sink import Webhook
 from tests.sinks.receiver import (
     OTHER,
     SECRET,
@@ -113,7 +113,7 @@ async def test_every_attempt_has_the_same_id_and_a_signature_of_its_own(
 ) -> None:
     moments = iter(range(10))
     start = int(time.time()) - 100
-    monkeypatch.setattr("sinks.webhook_sender.time.time", lambda: start + 10.5 * next(moments))
+    monkeypatch.setattr("sinks.webhook.sender.time.time", lambda: start + 10.5 * next(moments))
     async with receiving(answer(503), hangs_up, answer(429)) as receiver, hooked(receiver.url) as sink:
         for _ in range(2):
             with pytest.raises(Unavailable):
