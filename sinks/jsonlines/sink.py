@@ -64,7 +64,6 @@ class JsonLines(Lines):
     )
     rotate: Rotate | None = field(
         default=None,
-        repr=False,
         metadata=about(
             "When the file is moved away and a new one begun. Default: never.",
             example="{maxBytes: 256Mi, maxAge: 24h, keep: 30, compress: zstd}",

@@ -1,17 +1,15 @@
 """What one sink means for Kafka, once its context is known. No I/O but the reading of secrets."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bridge.delivery.sink import Context
 from bridge.logs import Incidents, Level
 from sinks.kafka.admin import Wanted
 from sinks.kafka.client import producing, read_properties, security, token_of
+from sinks.kafka.configuration import KafkaOptions
 from sinks.kafka.topics import Topics, acl_lines
 from sinks.kafka.voice import Voice
-
-if TYPE_CHECKING:
-    from sinks.kafka.sink import Kafka
 
 __all__ = ["Plan"]
 
@@ -19,7 +17,7 @@ __all__ = ["Plan"]
 class Plan:
     """Names, rights and the client's properties."""
 
-    def __init__(self, options: "Kafka", context: Context) -> None:
+    def __init__(self, options: KafkaOptions, context: Context) -> None:
         self.options = options
         self.context = context
         self.topics = Topics(options.topic, options.control_topic, context.cluster)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 from confluent_kafka import KafkaException
@@ -14,6 +14,7 @@ from bridge.logs import log
 from bridge.secret import SecretError
 from sinks.kafka.admin import Broken
 from sinks.kafka.client import message_max_bytes, transactional
+from sinks.kafka.configuration import KafkaOptions
 from sinks.kafka.cursor import CursorStore
 from sinks.kafka.errors import refused_configuration
 from sinks.kafka.keeper import Keeper, rehearse
@@ -23,9 +24,6 @@ from sinks.kafka.plan import Plan
 from sinks.kafka.topics import name_problem
 from sinks.kafka.transactions import Transactions
 from sinks.kafka.voice import Voice
-
-if TYPE_CHECKING:
-    from sinks.kafka.sink import Kafka
 
 __all__ = ["CredentialsChanged", "Session", "problems"]
 
@@ -47,7 +45,7 @@ class Session:
         nursery: where the client is served; `close` ends that.
     """
 
-    def __init__(self, options: "Kafka", nursery: trio.Nursery) -> None:
+    def __init__(self, options: KafkaOptions, nursery: trio.Nursery) -> None:
         self._options = options
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(1)
@@ -227,7 +225,7 @@ class Session:
         await trio.lowlevel.checkpoint()
 
 
-async def problems(options: "Kafka", context: Context) -> Sequence[str]:
+async def problems(options: KafkaOptions, context: Context) -> Sequence[str]:
     """See `Kafka.problems`."""
     plan = Plan(options, context)
     wanted = plan.wanted_first()

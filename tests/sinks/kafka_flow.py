@@ -43,7 +43,7 @@ class Flow:
         plan = Plan(fresh("flow"), BRIDGE, retry=Retry(initial=0.05, max=1.0))
         hooks = Hooks(streams=lambda: [PODS])
         self.worker = Worker(plan, sink, self._log, START, hooks=hooks, logger=self._hear)
-        sink._runtime.incidents = Incidents(self._hear)
+        sink._kept.incidents = Incidents(self._hear)
         self._token: trio.lowlevel.TrioToken | None = None
 
     @contextlib.asynccontextmanager

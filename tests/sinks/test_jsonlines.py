@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 def test_it_is_a_sink_and_shows_its_options_only() -> None:
     assert isinstance(JsonLines("x"), Sink)
     assert isinstance(JsonLines("x"), Checked)
-    assert repr(JsonLines("x")) == "JsonLines(path='x')"
+    assert repr(JsonLines("x")) == "JsonLines(path='x', rotate=None)"
     assert JsonLines("x") == JsonLines("x")
 
 

@@ -63,7 +63,7 @@ class Hour:
         self.records = records
         self.said: list[str] = []
         self.log = MemoryLog()
-        kafka._runtime.incidents = Incidents(self._hear, clock=trio.current_time)
+        kafka._kept.incidents = Incidents(self._hear, clock=trio.current_time)
         hooks = Hooks(streams=lambda: [PODS])
         plan = Plan("out", BRIDGE, retry=Retry())
         self.worker = Worker(plan, kafka, self.log, START, hooks=hooks, logger=self._hear)
