@@ -130,7 +130,7 @@ class Outlets:
         worker = self._worker(name)
         async with self._returning:  # two persons who resume it must not have it begin twice
             if name in self._released:
-                await worker.skip_to(await self._attach(self._sinks[name], Cause.STATE_LOST))
+                await worker.skip_to(await self._attach(self._sinks[name]))
                 self._released.discard(name)
         return worker.resume()
 
@@ -172,12 +172,12 @@ class Outlets:
             if behind > 0:
                 log("warning", "not drained; delivered after the next start", sink=stats.name, records=behind)
 
-    async def _attach(self, sink: SinkConfig, cause: Cause = Cause.FIRST_START) -> int:
+    async def _attach(self, sink: SinkConfig) -> int:
         """Where it goes on; what it missed for good is owed to it before anything is handed over."""
         opened = await self._log.open_sink(sink.name, _fingerprint(sink))
         if opened.fresh:
-            await self._owe(sink, cause)
-        if opened.fresh and cause is Cause.STATE_LOST:
+            await self._owe(sink, Cause.STATE_LOST if opened.lost else Cause.FIRST_START)
+        if opened.lost:
             event = "the log went on without this sink: it gets a snapshot, not the deletions that it missed"
             log("warning", event, sink=sink.name)
         return opened.position

@@ -53,7 +53,7 @@ def attach(journal: Journal, name: str, fingerprint: str, acknowledged: int | No
     opened = journal.attach_sink(name, fingerprint, acknowledged)
     if journal.sinks[name].dropping is not None:
         _finish(journal, name)
-        opened = OpenedSink(journal.sinks[name].position, opened.fresh)
+        opened = msgspec.structs.replace(opened, position=journal.sinks[name].position)
     return opened
 
 

@@ -156,10 +156,12 @@ class OpenedSink(msgspec.Struct, frozen=True):
         fresh: it missed records for good: it is new to a log that has existed before, its destination is
             another one, or its cursor lost records to trimming. A snapshot makes it whole. Told at each
             opening until one was requested for it.
+        lost: it is the last of these: the log went on without a sink that it had before.
     """
 
     position: int
     fresh: bool
+    lost: bool
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True):
