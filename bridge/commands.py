@@ -174,7 +174,7 @@ def _status(arguments: argparse.Namespace) -> int:
                 _span(s["lag"]["seconds"]),
                 s["deadLetters"],
                 s["snapshotsOwed"],
-                s["reason"],
+                _awaited(s["reason"], s["nextTrySeconds"]),
             )
             for s in status["sinks"]
         ],
@@ -241,7 +241,16 @@ def _redrive(arguments: argparse.Namespace) -> int:
     _say(f"{result['redriven']} redriven, {result['superseded']} superseded")
     if result["superseded"]:
         _say("superseded: the object has changed since; --force sends it all the same, purge forgets it")
+    if result["foreign"]:
+        _say(
+            f"{result['foreign']} left alone: this sink gets no records of their stream any more, so nobody "
+            "knows what is true of them now; --force sends those that its `streams` allow, purge forgets them"
+        )
     return 0
+
+
+def _awaited(reason: str, seconds: float | None) -> str:
+    return reason if seconds is None else f"{reason}; next try in {_span(seconds)}"
 
 
 def _tabular(arguments: argparse.Namespace) -> bool:

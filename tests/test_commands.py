@@ -20,8 +20,8 @@ STATUS: dict[str, Any] = {
     ],
     "sinks": [
         {
-            "sink": "hook", "type": "webhook", "state": "retrying", "reason": "evil\x1b[2J\nname",
-            "position": 7, "records": 3,
+            "sink": "hook", "type": "webhook", "state": "retrying", "reason": "evil\x1b[2J\nrow",
+            "nextTrySeconds": 480.0, "position": 7, "records": 3,
             "lag": {"records": 12, "bytes": 3 << 20, "seconds": 7300.0}, "deadLetters": 4,
             "snapshotsOwed": 1,
         }
@@ -62,7 +62,7 @@ def test_status_is_a_table_where_it_is_asked_for(
         "pods    *          live     2m",
         "cm      shop       backoff  -    refused",
         "SINK  STATE     BEHIND  BYTES    OLDEST  DEAD LETTERS  SNAPSHOTS OWED  REASON",
-        "hook  retrying  12      3.0 MiB  2h      4             1               evil [2J name",
+        "hook  retrying  12      3.0 MiB  2h      4             1               evil [2J row; next try in 8m",
     ]
 
 
@@ -83,7 +83,7 @@ def test_status_is_a_table_where_it_is_asked_for(
 def test_what_is_typed_is_what_is_asked(
     monkeypatch: pytest.MonkeyPatch, argv: str, asked: tuple[str, dict[str, Any]]
 ) -> None:
-    answer = {"sinks": ["k"], "state": "paused", "redriven": 1, "superseded": 1, "purged": 0}
+    answer = {"sinks": ["k"], "state": "paused", "redriven": 1, "superseded": 1, "foreign": 0, "purged": 0}
     assert run(monkeypatch, answer, *argv.split(), "--state", "x") == [asked]
 
 

@@ -1,11 +1,16 @@
 """A record that a destination refused for good, kept until a person decides. No I/O here."""
 
+from typing import Final
+
 import msgspec
 
 from bridge.changes.change import Change, StreamInfo
 from bridge.errors import Refused
 
-__all__ = ["DeadLetter", "LettersFull"]
+__all__ = ["MAX_NUMBER", "DeadLetter", "LettersFull"]
+
+MAX_NUMBER: Final = (1 << 63) - 1
+"""No letter has a greater number: SQLite has no greater integer."""
 
 
 class LettersFull(Refused):

@@ -168,8 +168,8 @@ class SinkConfig:
     max_lag: Annotated[Size, Range(minimum=1 << 20)] | None = field(
         default=None,
         metadata=about(
-            "Most that the log keeps behind this sink before `whenFull` applies to it, packed. "
-            "Default: as much as the state has room for.",
+            "Most that the log keeps behind this sink before `whenFull` (`resync` or `park`) applies to it, "
+            "packed. Default: as much as the state has room for.",
             example="256Mi",
         ),
     )

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bridge.config.delivery import NamedRateLimitConfig, RateLimitConfig, RetryConfig
+from bridge.config.delivery import NamedRateLimitConfig, RateLimitConfig, RetryConfig, SinkConfig
 from bridge.config.model import Config, StreamConfig
 from bridge.config.problems import Place, nearest
 from bridge.config.records import Record
@@ -148,6 +148,14 @@ def _known_rate_limits(config: Record) -> None:
             sink.place_of("rate_limit").wrong(f"there is no rate limit `{name}`; {hint}")
 
 
+def _no_lag_to_block_at(sink: Record) -> None:
+    """Intake waits for room in the log, not for a sink."""
+    if sink.get("when_full") == "block" and sink.given("max_lag"):
+        sink.place_of("max_lag").wrong(
+            "`whenFull: block` waits only once the state is full; remove maxLag, or write resync or park"
+        )
+
+
 def _block_stalls_nobody_else(config: Record) -> None:
     """There is one log: where it waits for one sink, the others get nothing new of any stream."""
     sinks = config.get("sinks") or ()
@@ -223,6 +231,7 @@ def _resource(stream: Record) -> tuple[str, ...] | None:
 
 _RULES: dict[type[Any], tuple[Callable[[Record], None], ...]] = {
     StreamConfig: (_one_of_kind_and_resource, _one_resource, _one_choice_of_namespaces),
+    SinkConfig: (_no_lag_to_block_at,),
     RetryConfig: (_growing_pause,),
     RateLimitConfig: (_some_rate,),
     NamedRateLimitConfig: (_some_rate,),

@@ -8,7 +8,7 @@ A sink that moves gets some seconds to catch up: a burst, or a snapshot, is no r
 resync   what it did not take is dropped, but for the identities of deletions. Once it takes records again
          it gets a snapshot of its own. Asked for first and durably, so a crash in between loses nothing.
 park     it stops, loudly, until it is resumed; meanwhile what it did not take is dropped in the same way
-block    nothing: intake waits for it, which the configuration had to allow
+block    nothing: once the log is full intake waits for it, which the configuration had to allow
 ```
 
 A drop that would free next to nothing is not made: a sink that holds its deletions alone is left with them,
@@ -180,7 +180,7 @@ class BacklogKeeper:
         lagging = {sink.name: sink for sink in self._leftovers.lagging(positions, limits)}
         pressing = holders(lagging.values(), full=bool(stats.full) and now >= self._full_counts_at)
         for name in self._patience.spent(pressing, now):
-            await self._deal(lagging[name])
+            await self._deal(lagging[name], full=bool(stats.full))
             # What was given up is trimmed bit by bit: nobody else shall pay for that.
             self._full_counts_at = now + _TRIM_SECONDS
         for sink in lagging.values():
@@ -189,12 +189,12 @@ class BacklogKeeper:
             self._recover(name)
         self._incidents.tick()
 
-    async def _deal(self, sink: Lagging) -> None:
+    async def _deal(self, sink: Lagging, *, full: bool) -> None:
         policy = self._policies[sink.name].when_full
         if policy == "block":
-            self._incidents.report(
-                sink.name, "warning", "intake waits for this sink, as whenFull: block says", sink=sink.name
-            )
+            if full:
+                event = "intake waits for this sink, as whenFull: block says"
+                self._incidents.report(sink.name, "warning", event, sink=sink.name)
         elif not sink.droppable:
             await self._give_up(sink.name, "the log has no room for more deletions that it has not taken")
         else:
@@ -238,6 +238,7 @@ class BacklogKeeper:
             for request in snapshot_requests(name, stream, scopes, Cause.BACKLOG_FULL)
         ]
         self._desk.hold(name)
+        why = self._why(name)
 
         async def drop() -> int:
             dropped = await self._log.drop_backlog(name, list(policy.scopes), owed)
@@ -245,6 +246,7 @@ class BacklogKeeper:
                 "warning",
                 "the backlog of a sink is dropped; it gets a snapshot when it takes records again",
                 sink=name,
+                reason=why,
                 records=sum(dropped.records.values()),
                 deletions_kept=sum(dropped.deletions.values()),
             )
@@ -286,8 +288,13 @@ class BacklogKeeper:
     def _park(self, name: str) -> None:
         outlet = self._outlets.workers[name]
         if outlet.stats.state is not SinkState.PARKED:
-            reason = "it lags so far that the log has no room for what it has not taken"
-            outlet.park(f"{reason}; {_REPAIR}")
+            outlet.park(f"{self._why(name)}; {_REPAIR}")
+
+    def _why(self, name: str) -> str:
+        own, position = self._policies[name].max_lag, self._outlets.workers[name].stats.position
+        if own is not None and self._log.lag(position).bytes >= own:
+            return "it lags by more than its maxLag"
+        return "it lags so far that the log has no room for what it has not taken"
 
     def _recover(self, name: str) -> None:
         recovery = self._recovering[name]

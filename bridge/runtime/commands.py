@@ -4,10 +4,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import trio
+
 from bridge.changes.change import Cause
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import MAX_NUMBER, DeadLetter
 from bridge.changes.envelope import Format, Renderer
 from bridge.config import Config, SinkConfig
+from bridge.delivery.breaker import BreakerState
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.errors import UsageError
 from bridge.operations.control import Send
@@ -99,6 +102,7 @@ class Commands:
                 "type": sink.type,
                 "state": stats.state.value if stats else "starting",
                 "reason": _why(stats) if stats else "the cluster was not reached yet",
+                "nextTrySeconds": _next_try(stats) if stats else None,
                 "position": stats.position if stats else None,
                 "records": stats.records if stats else 0,
                 "lag": lag,
@@ -191,10 +195,12 @@ class Commands:
 
     async def _redrive(self, arguments: Mapping[str, Any], send: Send) -> Any:
         del send
-        sink, ids = self._sink(arguments.get("sink")), _ids(arguments)
+        sink, ids, force = self._sink(arguments.get("sink")), _ids(arguments), bool(arguments.get("force"))
         await self._must_exist(sink.name, ids)
-        done = await self._log.redrive(sink.name, ids or None, force=bool(arguments.get("force")))
-        return {"redriven": done.redriven, "superseded": done.superseded}
+        # By force also letters of streams that nobody watches any more, but for those the sink is not handed.
+        streams = sink.streams if force else watches_of(self._config, sink)
+        done = await self._log.redrive(sink.name, ids or None, force=force, streams=streams)
+        return {"redriven": done.redriven, "superseded": done.superseded, "foreign": done.foreign}
 
     async def _must_exist(self, sink: str | None, ids: Sequence[int]) -> None:
         """A mistyped number must not pass for work that was done."""
@@ -233,11 +239,23 @@ def _why(stats: SinkStats) -> str:
     return "; ".join(filter(None, (stats.reason, stats.kept)))
 
 
+def _next_try(stats: SinkStats) -> float | None:
+    """Seconds, while the sink waits for another try; a destination may ask for minutes."""
+    circuit = stats.circuit
+    if stats.state is not SinkState.RETRYING or circuit is None or circuit.state is not BreakerState.OPEN:
+        return None
+    return max(circuit.ready_at - trio.current_time(), 0.0)
+
+
 def _ids(arguments: Mapping[str, Any]) -> Sequence[int]:
     ids = arguments.get("ids") or ()
-    if not isinstance(ids, list | tuple) or not all(isinstance(number, int) for number in ids):
+    if not isinstance(ids, list | tuple) or not all(map(_is_number, ids)):
         raise UsageError("ids of dead letters are numbers; `deadletters list` shows them")
     return ids
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_NUMBER  # a bool is an int, but no number
 
 
 def _moment(micros: int) -> str:

@@ -1,7 +1,7 @@
 """The configured sinks and their workers."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -16,6 +16,7 @@ from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.worker import Worker
 from bridge.errors import Refused, UsageError
 from bridge.logs import log
+from bridge.runtime.plans import watches_of
 from bridge.runtime.sinkplans import SinkPlans
 from bridge.store.contract import Log
 
@@ -25,8 +26,8 @@ DRAIN_SECONDS: Final = 25.0
 """How long sinks have to end what they are at: below the 30 s that Kubernetes grants a pod by default."""
 _AGAIN_SECONDS: Final = 5.0
 
-Owe: TypeAlias = Callable[[SinkConfig, Cause], Awaitable[None]]
-"""Has a sink owed a snapshot of all that it wants, durably."""
+Owe: TypeAlias = Callable[[SinkConfig, Cause, Collection[str] | None], Awaitable[None]]
+"""Has a sink owed a snapshot of all that it wants, or of some streams only, durably."""
 
 
 class Outlets:
@@ -174,16 +175,20 @@ class Outlets:
 
     async def _attach(self, sink: SinkConfig) -> int:
         """Where it goes on; what it missed for good is owed to it before anything is handed over."""
-        opened = await self._log.open_sink(sink.name, _fingerprint(sink))
+        takes = list(watches_of(self._config, sink))
+        leaves_out = [stream.name for stream in self._config.streams if stream.name not in takes]
+        opened = await self._log.open_sink(sink.name, _fingerprint(sink), takes, leaves_out)
         if opened.fresh:
-            await self._owe(sink, Cause.STATE_LOST if opened.lost else Cause.FIRST_START)
+            await self._owe(sink, Cause.STATE_LOST if opened.lost else Cause.FIRST_START, None)
+        elif opened.missed:
+            await self._owe(sink, Cause.FIRST_START, opened.missed)
         if opened.lost:
             event = "the log went on without this sink: it gets a snapshot, not the deletions that it missed"
             log("warning", event, sink=sink.name)
         return opened.position
 
     async def _lost_state(self, name: str) -> None:
-        await self._owe(self._sinks[name], Cause.STATE_LOST)
+        await self._owe(self._sinks[name], Cause.STATE_LOST, None)
 
     def _worker(self, name: str) -> Worker:
         try:

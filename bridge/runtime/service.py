@@ -16,7 +16,7 @@ sinks open their files anew.
 """
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -37,6 +37,7 @@ from bridge.operations.address import SOCKET
 from bridge.runtime.backlog import BacklogKeeper, policies
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
+from bridge.runtime.orphans import tell_orphans
 from bridge.runtime.outlets import DRAIN_SECONDS, Outlets
 from bridge.runtime.overlap import Resolved
 from bridge.runtime.plans import plan_stream, redaction_key, watches_of
@@ -146,15 +147,17 @@ class _Service:
     async def _open_sinks(self, uid: str, nursery: trio.Nursery) -> None:
         """Open the sinks; what one of them has missed for good is owed to it from now on."""
         await self._desk.load(sink.name for sink in self._config.sinks)
+        await tell_orphans(self._log, {stream.name for stream in self._config.streams})
         await self._outlets.open(Bridge(self._config.cluster.name, uid), nursery)
         self._keeper.resume()
 
-    async def _owe(self, sink: SinkConfig, cause: Cause) -> None:
-        """A sink needs everything: what `initial: skip` leaves out is not sent to one that is only new."""
+    async def _owe(self, sink: SinkConfig, cause: Cause, streams: Collection[str] | None) -> None:
+        """A sink needs everything (of some streams): `initial: skip` holds for one that is only new."""
         skipped = {stream.name for stream in self._config.streams if stream.initial == "skip"}
         requests = [
             request
             for stream, scopes in watches_of(self._config, sink).items()
+            if streams is None or stream in streams
             if cause is not Cause.FIRST_START or stream not in skipped
             for request in snapshot_requests(sink.name, stream, scopes, cause)
         ]

@@ -40,5 +40,5 @@ def request_snapshots(journal: Journal, requests: Sequence[SnapshotRequest]) -> 
         tables.insert_requests(connection, requests)
         return ()
 
-    with journal.sinks.owing({request.sink for request in requests}):
+    with journal.sinks.owing(requests):
         insist(journal, write)

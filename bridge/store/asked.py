@@ -26,7 +26,11 @@ class AskedLog(ABC):
 
     @abstractmethod
     async def _ask(self, call: Callable[[Journal], _T]) -> _T:
-        """Have it done between commits, in the log's thread."""
+        """Have something changed in the log's thread; an unexpected error of it ends the log."""
+
+    @abstractmethod
+    async def _look(self, call: Callable[[Journal], _T]) -> _T:
+        """Have something read there; an unexpected error of it is raised here, and the log goes on."""
 
     # Letters.
 
@@ -36,15 +40,22 @@ class AskedLog(ABC):
 
     async def dead_letters(self, sink: str | None, after: int, limit: int) -> Sequence[DeadLetter]:
         """See `Letters.dead_letters`."""
-        return await self._ask(lambda _: self._letters.read(sink, after, limit))
+        return await self._look(lambda _: self._letters.read(sink, after, limit))
 
     async def purge(self, sink: str | None, numbers: Collection[int] | None) -> int:
         """See `Letters.purge`."""
         return await self._ask(lambda _: self._letters.purge(sink, numbers))
 
-    async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    async def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """See `Letters.redrive`."""
-        return await self._ask(lambda _: self._letters.redrive(sink, numbers, force=force))
+        return await self._ask(lambda _: self._letters.redrive(sink, numbers, force=force, streams=streams))
 
     def letter_counts(self) -> Mapping[str, int]:
         """See `Letters.letter_counts`."""
@@ -58,7 +69,7 @@ class AskedLog(ABC):
 
     async def snapshot_requests(self) -> Sequence[SnapshotRequest]:
         """See `Snapshots.snapshot_requests`."""
-        return await self._ask(lambda journal: tables.read_requests(journal.connection))
+        return await self._look(lambda journal: tables.read_requests(journal.connection))
 
     # Backlogs.
 

@@ -48,13 +48,20 @@ class Dropping(msgspec.Struct, frozen=True):
     streams: list[str] | None
 
 
-def attach(journal: Journal, name: str, fingerprint: str, acknowledged: int | None) -> OpenedSink:
+def attach(
+    journal: Journal,
+    name: str,
+    fingerprint: str,
+    acknowledged: int | None,
+    takes: Collection[str] = (),
+    leaves_out: Collection[str] = (),
+) -> OpenedSink:
     """Open a sink; a drop that was cut off is finished first. Raises as `drop`."""
     opened = journal.attach_sink(name, fingerprint, acknowledged)
     if journal.sinks[name].dropping is not None:
         _finish(journal, name)
         opened = msgspec.structs.replace(opened, position=journal.sinks[name].position)
-    return opened
+    return msgspec.structs.replace(opened, missed=journal.sinks.select(name, takes, leaves_out))
 
 
 def finish(journal: Journal) -> None:
@@ -142,7 +149,7 @@ def _step(
     cursor.dropping = None if last else msgspec.json.encode(todo).decode()
     journal.sinks.touch(name)
     try:
-        with journal.sinks.owing({request.sink for request in owed}):
+        with journal.sinks.owing(owed):
             insist(journal, write, trimming=True)
     except BaseException:
         cursor.position, cursor.dropping = before

@@ -101,10 +101,12 @@ class Redriven(msgspec.Struct, frozen=True):
     Attributes:
         redriven: letters that stand in the log again, addressed to their sink.
         superseded: letters left alone, because something newer is known of their object.
+        foreign: letters left alone, because their stream is not one of those that were named.
     """
 
     redriven: int
     superseded: int
+    foreign: int = 0
 
 
 class Letters(Protocol):
@@ -130,8 +132,18 @@ class Letters(Protocol):
         """Forget letters (None for all of the sink, or of all sinks); returns how many."""
         ...
 
-    async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    async def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """Put letters into the log again, oldest first, addressed to their sink and with their old ids.
+
+        Only letters of these `streams` (None for all): what is known of the objects of a stream that is not
+        watched any more grows old, and says nothing about what its sink was sent since.
 
         One transaction takes a letter out of the dead letters and appends it (many letters take several).
         Without `force` a letter whose object is known at another uid or a newer revision is left alone, as
@@ -157,11 +169,14 @@ class OpenedSink(msgspec.Struct, frozen=True):
             another one, or its cursor lost records to trimming. A snapshot makes it whole. Told at each
             opening until one was requested for it.
         lost: it is the last of these: the log went on without a sink that it had before.
+        missed: streams whose records passed it by for good, because it did not take them until now. Told at
+            each opening until a snapshot of the stream was requested for it.
     """
 
     position: int
     fresh: bool
     lost: bool
+    missed: tuple[str, ...] = ()
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True):
@@ -188,7 +203,7 @@ class Snapshots(Protocol):
     async def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
         """Remember; durable on return. One for the same sink, stream and scope replaces an older one.
 
-        A sink that it names is not `fresh` any more: what it missed is owed now.
+        A sink that it names is not `fresh` any more, and has not `missed` the stream: that is owed now.
 
         Raises:
             Refused: there is no room.
@@ -276,6 +291,10 @@ class Log(Letters, Snapshots, Backlogs, Protocol):
         """Durable states of all watches that this stream ever had, by scope."""
         ...
 
+    async def watched_streams(self) -> Collection[str]:
+        """Names of all streams that ever had a watch: this log keeps what is known of their objects."""
+        ...
+
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,
         stream: StreamInfo,
@@ -322,11 +341,20 @@ class Log(Letters, Snapshots, Backlogs, Protocol):
         """Position of the newest committed change (the start of this incarnation's range - 1 when none)."""
         ...
 
-    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+    async def open_sink(
+        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+    ) -> OpenedSink:
         """Where this sink goes on; a new sink starts before the oldest kept record.
 
         From now on it holds back trimming, so sinks are opened before streams are. Another `fingerprint`
         than the stored one is a new sink. (A snapshot for new sinks is not this method's work.)
+
+        Args:
+            name: of the sink.
+            fingerprint: of its destination.
+            takes: names of the streams that it is handed.
+            leaves_out: of those that it could be handed and is not; remembered, even if one leaves the
+                configuration: until it takes them, their records pass it by.
         """
         ...
 

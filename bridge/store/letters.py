@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from bridge.changes.change import StreamInfo
-from bridge.changes.deadletter import DeadLetter
+from bridge.changes.deadletter import MAX_NUMBER, DeadLetter
 from bridge.changes.reconcile import Known
 from bridge.faults import crash_point
 from bridge.store.amend import insist
@@ -117,23 +117,32 @@ class LetterBox:
             purged += len(chunk)
         return purged
 
-    def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """See `Letters.redrive`."""
         if not self._journal.sinks.attached(sink):
             raise closed_to(sink)
-        redriven = left = 0
+        redriven = left = foreign = 0
         for chunk in self._chunks(sink, numbers):
+            meant = [
+                letter for letter in self._letters(chunk) if streams is None or letter.stream.name in streams
+            ]
             letters = [
-                letter
-                for letter in self._letters(chunk)
-                if force or not superseded(letter.change, *self._known(letter))
+                letter for letter in meant if force or not superseded(letter.change, *self._known(letter))
             ]
             kept = {letter.number for letter in letters}
             if letters:
                 self._redrive([row for row in chunk if row[0] in kept], letters)
             redriven += len(letters)
-            left += len(chunk) - len(letters)
-        return Redriven(redriven, left)
+            left += len(meant) - len(letters)
+            foreign += len(chunk) - len(meant)
+        return Redriven(redriven, left, foreign)
 
     # Details.
 
@@ -185,7 +194,7 @@ class LetterBox:
         self, sink: str | None, numbers: Collection[int] | None
     ) -> Iterator[list[tuple[int, str, int]]]:
         """All letters that are meant, oldest first, as many at once as one transaction takes."""
-        wanted = None if numbers is None else sorted(numbers)
+        wanted = None if numbers is None else sorted(number for number in numbers if 0 < number <= MAX_NUMBER)
         after = 0
         while True:
             few = None if wanted is None else [number for number in wanted if number > after][:_MANY]

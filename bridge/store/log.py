@@ -12,6 +12,7 @@ import trio
 
 from bridge.changes.change import Batch, Cursor, StreamInfo
 from bridge.errors import BridgeError, InvariantError
+from bridge.store import tables
 from bridge.store.asked import AskedLog
 from bridge.store.backlog import attach, finish
 from bridge.store.codec import RowDecoder
@@ -137,11 +138,15 @@ class SqliteLog(AskedLog):
 
     async def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """See `Log.watch_state`."""
-        return await self._ask(lambda journal: journal.watch_state(stream, scope))
+        return await self._look(lambda journal: journal.watch_state(stream, scope))
 
     async def watch_states(self, stream: str) -> Mapping[str, WatchState]:
         """See `Log.watch_states`."""
-        return await self._ask(lambda journal: journal.watch_states(stream))
+        return await self._look(lambda journal: journal.watch_states(stream))
+
+    async def watched_streams(self) -> Collection[str]:
+        """See `Log.watched_streams`."""
+        return await self._look(lambda journal: tables.watched_streams(journal.connection))
 
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,
@@ -188,7 +193,7 @@ class SqliteLog(AskedLog):
             if start is not None and after >= start - 1:
                 batches = self._tail.read(after, max_bytes)
             elif after < self._end:
-                rows = await self._ask(lambda journal: journal.rows(after, max_bytes))
+                rows = await self._look(lambda journal: journal.rows(after, max_bytes))
                 batches = [unpack(self._decoder, row, after) for row in rows]
             if batches:
                 return batches
@@ -198,14 +203,18 @@ class SqliteLog(AskedLog):
         """See `Log.end`."""
         return self._end
 
-    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+    async def open_sink(
+        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+    ) -> OpenedSink:
         """See `Log.open_sink`.
 
         Raises:
             Refused: a drop of its backlog was cut off, and there is no room to finish it.
         """
         before = self._acknowledged.pop(name, None)
-        opened = await self._ask(lambda journal: attach(journal, name, fingerprint, before))
+        opened = await self._ask(
+            lambda journal: attach(journal, name, fingerprint, before, takes, leaves_out)
+        )
         self._acknowledged[name] = opened.position
         return opened
 
@@ -325,6 +334,12 @@ class SqliteLog(AskedLog):
             event.set()
 
     async def _ask(self, call: Callable[[Journal], _T]) -> _T:
+        return await self._have(call, changes=True)
+
+    async def _look(self, call: Callable[[Journal], _T]) -> _T:
+        return await self._have(call, changes=False)
+
+    async def _have(self, call: Callable[[Journal], _T], *, changes: bool) -> _T:
         self._check()
         answered = trio.Event()
         answer: list[tuple[Any, BaseException | None]] = []
@@ -335,7 +350,7 @@ class SqliteLog(AskedLog):
 
         self._waiting.add(answered)
         try:
-            self._writer.request(Request(call, take))
+            self._writer.request(Request(call, take, changes))
             await answered.wait()
         finally:
             self._waiting.discard(answered)

@@ -112,6 +112,7 @@ class MemoryLog(MemoryLetters):
         self._sinks: dict[str, int] = {}
         self._detached: dict[str, int] = {}
         self._fresh: dict[str, bool] = {}  # whether it lost records that it was kept before
+        self._left_out: dict[str, set[str]] = {}
         self._owed: dict[tuple[str, str, str], SnapshotRequest] = {}
         self._streams: dict[str, StreamInfo] = {}
         self._kept = Kept()
@@ -140,6 +141,11 @@ class MemoryLog(MemoryLetters):
         """See `Log.watch_states`."""
         await trio.lowlevel.checkpoint()
         return {scope: state for (name, scope), state in self._watches.items() if name == stream}
+
+    async def watched_streams(self) -> Collection[str]:
+        """See `Log.watched_streams`."""
+        await trio.lowlevel.checkpoint()
+        return sorted({stream for stream, _ in self._watches})
 
     async def append(  # noqa: PLR0913 - everything that is committed together
         self,
@@ -192,7 +198,9 @@ class MemoryLog(MemoryLetters):
         """See `Log.end`."""
         return self._end
 
-    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
+    async def open_sink(
+        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+    ) -> OpenedSink:
         """See `Log.open_sink`."""
         await trio.lowlevel.checkpoint()
         self._check()
@@ -206,7 +214,10 @@ class MemoryLog(MemoryLetters):
             if before is not None and before < self._trimmed_to:
                 self._fresh[name] = True
             self._sinks[name] = oldest if before is None else max(before, oldest)
-        return OpenedSink(self._sinks[name], name in self._fresh, self._fresh.get(name, False))
+        left_out = self._left_out.setdefault(name, set())
+        missed = tuple(sorted(left_out & set(takes)))
+        left_out.update(leaves_out)
+        return OpenedSink(self._sinks[name], name in self._fresh, self._fresh.get(name, False), missed)
 
     async def detach_sinks(self, keep: Collection[str]) -> None:
         """See `Log.detach_sinks`."""
@@ -266,6 +277,7 @@ class MemoryLog(MemoryLetters):
         self._owed.update((_place(request), request) for request in requests)
         for request in requests:
             self._fresh.pop(request.sink, None)
+            self._left_out.get(request.sink, set()).discard(request.stream)
         await trio.lowlevel.checkpoint()
 
     async def snapshot_requests(self) -> Sequence[SnapshotRequest]:

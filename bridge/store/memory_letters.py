@@ -76,19 +76,27 @@ class MemoryLetters(ABC):
             del self._letters[letter.number]
         return len(meant)
 
-    async def redrive(self, sink: str, numbers: Collection[int] | None, *, force: bool) -> Redriven:
+    async def redrive(
+        self,
+        sink: str,
+        numbers: Collection[int] | None,
+        *,
+        force: bool,
+        streams: Collection[str] | None = None,
+    ) -> Redriven:
         """See `Letters.redrive`."""
         await trio.lowlevel.checkpoint()
         if not self._is_open(sink):
             raise closed_to(sink)
-        meant = self._meant(sink, numbers)
+        named = self._meant(sink, numbers)
+        meant = [letter for letter in named if streams is None or letter.stream.name in streams]
         chosen = [letter for letter in meant if force or not self._superseded(letter)]
         for letter in chosen:
             position = self._put_back(letter.stream, sink, letter.change)
             # Should it be refused there once more, it is this letter.
             self._redriven[letter.number] = msgspec.structs.replace(letter, position=position)
             del self._letters[letter.number]
-        return Redriven(len(chosen), len(meant) - len(chosen))
+        return Redriven(len(chosen), len(meant) - len(chosen), len(named) - len(meant))
 
     def letter_counts(self) -> Mapping[str, int]:
         """See `Letters.letter_counts`."""

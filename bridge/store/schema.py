@@ -60,7 +60,10 @@ CREATE INDEX dead_letter_of ON dead_letter (sink, position, stored)
 """
 """`stream.info` of a row for one sink has a member `audience`; the index answers counts and sizes alone."""
 
-MIGRATIONS: Final[Sequence[str]] = (_DELIVERY,)
+_SELECTION: Final = "ALTER TABLE sink ADD COLUMN left_out TEXT"
+"""What was left out before is not known: nothing is missed by a sink of an older file."""
+
+MIGRATIONS: Final[Sequence[str]] = (_DELIVERY, _SELECTION)
 """Statements (split at `;`) that take a file from version i+1 to i+2; a new file runs them all."""
 
 VERSION: Final = 1 + len(MIGRATIONS)

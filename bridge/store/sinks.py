@@ -2,13 +2,13 @@
 
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
-from bridge.store.contract import OpenedSink
+from bridge.store.contract import OpenedSink, SnapshotRequest
 
 __all__ = ["SinkCursor", "SinkCursors"]
 
@@ -27,6 +27,7 @@ class SinkCursor(msgspec.Struct):
         detached_at: when it left the configuration, or was parked, seconds since the Unix epoch, or None.
         fresh: why it missed records for good while no snapshot was requested since (`NEW`, `LOST`), or None.
         dropping: what is left of a backlog that is being dropped (`bridge.store.backlog.Dropping`), or None.
+        left_out: names of streams whose records passed it by, because it did not take them; or None.
     """
 
     position: int
@@ -34,6 +35,7 @@ class SinkCursor(msgspec.Struct):
     detached_at: int | None = None
     fresh: int | None = None
     dropping: str | None = None
+    left_out: str | None = None
 
 
 class SinkCursors:
@@ -41,7 +43,7 @@ class SinkCursors:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         rows = connection.execute(
-            "SELECT name, position, fingerprint, detached_at, fresh, dropping FROM sink"
+            "SELECT name, position, fingerprint, detached_at, fresh, dropping, left_out FROM sink"
         ).fetchall()
         self._sinks = {name: SinkCursor(*rest) for name, *rest in rows}
         self._dirty: set[str] = set()
@@ -86,6 +88,17 @@ class SinkCursors:
             self.touch(name)
         return OpenedSink(known.position, bool(known.fresh), known.fresh == LOST)
 
+    def select(self, name: str, takes: Collection[str], leaves_out: Collection[str]) -> tuple[str, ...]:
+        """Which streams a sink gets from now on.
+
+        Returns:
+            Of what it takes, the streams that passed it by before; told until snapshots of them are owed.
+        """
+        known = self._sinks[name]
+        before = set((known.left_out or "").split())
+        self._leave_out(name, before | set(leaves_out))
+        return tuple(sorted(before & set(takes)))
+
     def detach(self, name: str, acknowledged: int) -> None:
         """A sink leaves the low-water mark; its cursor stays."""
         if self.attached(name):
@@ -106,17 +119,24 @@ class SinkCursors:
         return bool(lost)
 
     @contextmanager
-    def owing(self, names: Collection[str]) -> Iterator[None]:
-        """What these sinks missed is owed to them by what is written within, unless that fails."""
-        fresh = {name: why for name in names if name in self._sinks and (why := self._sinks[name].fresh)}
-        for name in fresh:
-            self._sinks[name].fresh = None
-            self.touch(name)
+    def owing(self, requests: Sequence[SnapshotRequest]) -> Iterator[None]:
+        """What sinks missed is owed to them by the requests that are written within, unless that fails."""
+        before = {
+            name: (cursor.fresh, cursor.left_out)
+            for name in {request.sink for request in requests}
+            if (cursor := self._sinks.get(name)) is not None
+        }
+        for name, (fresh, left_out) in before.items():
+            if fresh:
+                self._sinks[name].fresh = None
+                self.touch(name)
+            owed = {request.stream for request in requests if request.sink == name}
+            self._leave_out(name, set((left_out or "").split()) - owed)
         try:
             yield
         except BaseException:
-            for name, why in fresh.items():
-                self._sinks[name].fresh = why
+            for name, (fresh, left_out) in before.items():
+                self._sinks[name].fresh, self._sinks[name].left_out = fresh, left_out
             raise
 
     def detach_all_but(self, names: Collection[str], acknowledged: Mapping[str, int]) -> None:
@@ -150,8 +170,9 @@ class SinkCursors:
     def write(self, connection: sqlite3.Connection) -> None:
         """Make durable what changed, in the caller's transaction."""
         connection.executemany(
-            "INSERT OR REPLACE INTO sink (name, position, fingerprint, detached_at, fresh, dropping)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO sink"
+            " (name, position, fingerprint, detached_at, fresh, dropping, left_out)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(name, *msgspec.structs.astuple(self._sinks[name])) for name in sorted(self._dirty)],
         )
 
@@ -159,6 +180,12 @@ class SinkCursors:
         """The transaction of `write` is committed."""
         self._dirty.clear()
         self.dirty_since = None
+
+    def _leave_out(self, name: str, streams: Collection[str]) -> None:
+        text = " ".join(sorted(streams)) or None
+        if text != self._sinks[name].left_out:
+            self._sinks[name].left_out = text
+            self.touch(name)
 
     def touch(self, name: str) -> None:
         """What a sink's cursor says has changed; durable with the next transaction."""

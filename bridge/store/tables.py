@@ -22,6 +22,7 @@ __all__ = [
     "read_requests",
     "read_rows",
     "read_watches",
+    "watched_streams",
     "write_doubts",
     "write_watches",
 ]
@@ -124,6 +125,11 @@ def read_watches(
         watches[stream, scope] = WatchState(decoded, epoch, fingerprint)
         positions[stream, scope] = position
     return watches, positions
+
+
+def watched_streams(connection: sqlite3.Connection) -> list[str]:
+    """Names of all streams that have a watch here."""
+    return [name for (name,) in connection.execute("SELECT DISTINCT stream FROM watch ORDER BY stream")]
 
 
 def write_doubts(connection: sqlite3.Connection, doubts: Sequence[tuple[str, bytes, str | None]]) -> None:

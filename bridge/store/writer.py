@@ -7,6 +7,7 @@ requests only; it answers with one call into the event loop per commit.
 """
 
 import logging
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from bridge.changes.change import Batch
-from bridge.errors import StateError
+from bridge.errors import BridgeError, StateError
 from bridge.store.contract import Refused
 from bridge.store.failures import Full
 from bridge.store.group import Append
@@ -47,10 +48,18 @@ class Flush(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Something to be done with the journal between commits; `answer` gets the result in the event loop."""
+    """Something to be done with the journal between commits.
+
+    Attributes:
+        call: does it.
+        answer: gets the result, or the error, in the event loop.
+        changes: whether it writes. What fails unexpectedly on its way through a change leaves nobody sure of
+            what memory and file have, so that ends the log; a question that fails is its asker's loss.
+    """
 
     call: Callable[[Journal], Any]
     answer: Callable[[Any, BaseException | None], None]
+    changes: bool
 
 
 class Committed(NamedTuple):
@@ -208,11 +217,18 @@ class Writer:
         self._note()
         while self._requests:
             request = self._requests.popleft()
-            result, refusal = None, None
+            result: Any = None
+            refusal: Exception | None = None
             end = self._journal.end
             try:
                 result = request.call(self._journal)
-            except (StateError, Refused) as error:  # anything else ends the log
+            except (StateError, Refused) as error:
+                refusal = error
+            except (BridgeError, sqlite3.Error, OSError):
+                raise  # the storage failed, or a promise
+            except Exception as error:
+                if request.changes:
+                    raise
                 refusal = error
             if self._journal.end != end:
                 self._post(self._committed, Committed((), 0, self._journal.end, ()))

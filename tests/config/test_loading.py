@@ -65,7 +65,7 @@ sinks:
     batch: {maxRecords: 50, maxBytes: 64Ki, maxDelay: 200ms}
     retry: {initial: 250ms, max: 5m, maxRetryAfter: 1h}
     rateLimit: {recordsPerSecond: 0.5, requestsPerSecond: 10, bytesPerSecond: 1Mi, burst: 100}
-    whenFull: block
+    whenFull: park
     allowStallOthers: true
     maxLag: 256Mi
     onReject: halt
@@ -120,7 +120,7 @@ def test_every_key_arrives_in_its_field() -> None:
                 batch=BatchConfig(50, 64 << 10, 0.2),
                 retry=RetryConfig(0.25, 300, 3600),
                 rate_limit=RateLimitConfig(0.5, 10, 1 << 20, 100),
-                when_full="block",
+                when_full="park",
                 allow_stall_others=True,
                 max_lag=256 << 20,
                 on_reject="halt",

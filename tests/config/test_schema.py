@@ -37,6 +37,7 @@ BEYOND = (
     "several resources",
     "names its group",
     "is taken by",
+    "waits only once",
     "belongs to",
     "limits nothing",
     "there is no rate limit",

@@ -140,11 +140,38 @@ def test_a_sink_that_joins_later_or_goes_elsewhere_gets_what_exists(
     assert late.read_bytes() == before, "a snapshot is owed once"
 
 
+def test_a_sink_that_takes_one_more_stream_gets_what_exists_of_it_and_an_old_name_is_told(
+    service: Service,
+) -> None:
+    other, stream = service.folder / "other.jsonl", service.document["streams"][0]
+    assert service.stop() == 0
+    service.document["streams"].append({**stream, "name": "again"})
+    service.document["sinks"][1]["streams"] = ["cm"]
+    service.start()
+    service.wait(lambda: "again" in {r["stream"] for r in service.records()}, "the second stream")
+    assert service.stop() == 0
+    assert {r["stream"] for r in records(other)} == {"cm"}
+    del service.document["sinks"][1]["streams"]
+    service.start()
+    service.wait(partial(has_snapshot, other), "a snapshot")
+    assert {r["stream"] for r in records(other) if "snapshot" in r} == {"again"}
+    assert marked(service.records()) == []
+    assert service.stop() == 0
+    before = other.read_bytes()
+    service.start().program.wait_err('"live"')
+    assert service.stop() == 0
+    assert other.read_bytes() == before, "a snapshot is owed once"
+    service.document["streams"].pop()
+    service.start().program.wait_err("give it its old name back")
+    assert service.stop() == 0
+
+
 UNKNOWN = [
     (("snapshot", "--stream", "nope"), ("no stream 'nope'", "cm")),
     (("snapshot", "--stream", "cm", "--sink", "nope"), ("no sink 'nope'", "out, other")),
     (("pause", "--sink", "nope"), ("no sink 'nope'",)),
     (("redrive", "--sink", "nope"), ("no sink 'nope'",)),
+    (("redrive", "--sink", "out", "--id", "9" * 26), ("ids of dead letters are numbers",)),
     (("deadletters", "show", "--id", "7"), ("no dead letter 7",)),
     (("deadletters", "purge"), ("--id --all",)),
     (("deadletters", "purge", "--id", "7"), ("no dead letter 7,", "nothing was done")),

@@ -149,6 +149,22 @@ BUGS = (
         ("tests/store/test_letters.py",),
     ),
     Bug(
+        "letter-of-a-renamed-stream-redriven",
+        "a letter whose stream nobody watches any more goes out over what its sink got since",
+        "bridge/store/letters.py",
+        "if streams is None or letter.stream.name in streams",
+        "",
+        ("tests/store/test_letters.py",),
+    ),
+    Bug(
+        "left-out-stream-forgotten",
+        "a sink that takes a stream it left out, after that stream was away, never gets what exists of it",
+        "bridge/store/sinks.py",
+        "self._leave_out(name, before | set(leaves_out))",
+        "self._leave_out(name, set(leaves_out))",
+        ("tests/store/test_fresh.py",),
+    ),
+    Bug(
         "redriven-and-still-a-letter",
         "a kill within a redrive, or the next redrive, sends the record again",
         "bridge/store/letters.py",

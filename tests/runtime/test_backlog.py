@@ -1,5 +1,6 @@
 """A sink that lags beyond what the log has room for: who is dealt with, when, and what it costs whom."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -147,11 +148,31 @@ async def test_a_parked_sink_that_is_resumed_gets_its_snapshot_at_once(autojump_
     assert bench.desk.owed("cm", "")
 
 
-async def test_block_does_nothing_but_say_so(autojump_clock: MockClock) -> None:
+async def test_block_does_nothing_but_say_so_once_intake_waits(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del autojump_clock
+    said: list[str] = []
+    monkeypatch.setattr("bridge.runtime.backlog.log", lambda *told, **_: said.append(told[1]))
     bench = Bench("block")
     await bench.grow(95)
+    assert said == [], "there is room still"
+    bench.log.full = "the log is full"
+    await bench.grow(5)
+    assert said == ["intake waits for this sink, as whenFull: block says"]
     assert (bench.log.dropped, bench.sinks.parked) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("max_lag", "reason"), [(10 * MIB, "more than its maxLag"), (None, "the log has no room")]
+)
+async def test_a_parked_sink_is_told_which_limit_it_reached(
+    autojump_clock: MockClock, max_lag: int | None, reason: str
+) -> None:
+    del autojump_clock
+    bench = Bench("park", max_lag=max_lag)
+    await bench.grow(95 if max_lag is None else 12)
+    assert reason in bench.outlets["slow"].stats.reason
 
 
 async def test_a_sink_whose_deletions_find_no_room_parks(autojump_clock: MockClock) -> None:

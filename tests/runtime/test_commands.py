@@ -1,14 +1,17 @@
 """What a running bridge does for commands, over a log in memory: dead letters above all."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.changes.change import Change, StreamInfo
 from bridge.changes.deadletter import DeadLetter
 from bridge.changes.envelope import Bridge
+from bridge.changes.reconcile import Inventory, Known
 from bridge.config import load
 from bridge.delivery.stats import SinkStats
 from bridge.errors import UsageError
@@ -44,6 +47,15 @@ def letter(number: int, sink: str = "all", body: bytes = b'{"a":1}') -> DeadLett
     change = Change("ADDED", "watch", 0, "n", f"n{number}", f"u{number}", "7", 0, body)
     names = (f"id-{number}", f"key-{number}", "00000017")
     return DeadLetter(sink, number, INFO, change, *names, "too large", 3, 1_000_000, 62_000_000)
+
+
+def state(kind: str) -> Change:
+    return Change(kind, "watch", 0, "n", "n1", "u1", "7", 0, b"{}")
+
+
+def put(inventory: Inventory) -> Sequence[Change]:
+    inventory.put(b"n/n1", Known("u1", "7"))
+    return ()
 
 
 class Bench:
@@ -146,9 +158,36 @@ async def test_a_redrive_says_what_it_left_alone(bench: Bench) -> None:
     await bench.log.open_sink("all", "f")
     await bench.log.bury([letter(1), letter(2)])
     said = await bench.ask("redrive", sink="all", ids=[1], force=True)
-    assert said == {"redriven": 1, "superseded": 0}
+    assert said == {"redriven": 1, "superseded": 0, "foreign": 0}
     said = await bench.ask("redrive", sink="all")
-    assert said == {"redriven": 0, "superseded": 1}, "its object is not known any more"
+    assert said == {"redriven": 0, "superseded": 1, "foreign": 0}, "its object is not known any more"
+
+
+async def test_a_letter_of_a_stream_that_was_renamed_is_not_put_over_what_its_sink_got_since(
+    bench: Bench,
+) -> None:
+    """What was known of its object froze with the old name; by force a person may know better."""
+    position = (await bench.log.open_sink("all", "f")).position
+    frozen = msgspec.structs.replace(INFO, name="old-name")
+    await bench.log.append(frozen, "", put, size=1)
+    for kind in ("ADDED", "DELETED"):
+        await bench.log.bury([msgspec.structs.replace(letter(1), stream=frozen, change=state(kind))])
+        said = await bench.ask("redrive", sink="all")
+        assert said == {"redriven": 0, "superseded": 0, "foreign": 1}
+        said = await bench.ask("redrive", sink="all", force=True)
+        assert said == {"redriven": 1, "superseded": 0, "foreign": 0}
+        assert [batch.audience for batch in await bench.log.read(position, 1 << 20)] == ["all"]
+        position = bench.log.end()
+
+
+async def test_a_letter_that_its_sink_would_not_be_handed_stays_a_letter(bench: Bench) -> None:
+    """The streams of a sink were narrowed: at hand-out the record would be passed over and be lost."""
+    await bench.log.open_sink("some", "f")
+    await bench.log.bury([letter(1, "some")])
+    for force in (False, True):
+        said = await bench.ask("redrive", sink="some", force=force)
+        assert said == {"redriven": 0, "superseded": 0, "foreign": 1}
+    assert bench.log.letter_counts() == {"some": 1}
 
 
 async def test_a_snapshot_is_asked_for_each_watch_of_each_sink_that_wants_the_stream(bench: Bench) -> None:
@@ -188,10 +227,12 @@ async def test_why_a_sink_is_as_it_is_and_what_the_log_keeps_for_it_are_told_tog
     assert [sink["reason"] for sink in status["sinks"]] == ["refused; 9 MiB", "1 MiB"]
 
 
-@pytest.mark.parametrize("ids", ["7", ["7"], 7, [None]])
-async def test_ids_that_are_no_numbers_are_refused(bench: Bench, ids: Any) -> None:
+@pytest.mark.parametrize("ids", ["7", ["7"], 7, [None], [True], [0], [-1], [2**63], [10**40], [7.0]])
+@pytest.mark.parametrize("command", ["purge", "redrive", "deadletters"])
+async def test_ids_that_are_no_numbers_of_letters_are_refused(bench: Bench, command: str, ids: Any) -> None:
     with pytest.raises(UsageError, match="numbers"):
-        await bench.ask("purge", ids=ids)
+        await bench.ask(command, sink="all", ids=ids)
+    assert (await bench.ask("status"))["sinks"]
 
 
 async def test_a_command_of_another_version_is_said_so(bench: Bench) -> None:

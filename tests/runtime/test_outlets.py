@@ -1,18 +1,23 @@
 """The sinks of one bridge together: what one of them does to a request for all, and requests that meet."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bridge.changes.change import Cause, Change, StreamInfo
 from bridge.changes.envelope import Bridge
 from bridge.config import Config, SinkConfig, loads
+from bridge.delivery.sink import Unavailable
 from bridge.delivery.stats import SinkState
+from bridge.runtime.commands import Commands
+from bridge.runtime.health import Health
 from bridge.runtime.outlets import Outlets
-from bridge.store.contract import OpenedSink
+from bridge.runtime.snapshots import SnapshotDesk
+from bridge.store.contract import OpenedSink, SnapshotRequest
 from bridge.store.memory import MemoryLog
 from tests.delivery.fakes import ScriptedSink
 
@@ -80,8 +85,8 @@ class SlowToOpen:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.log, name)
 
-    async def open_sink(self, name: str, fingerprint: str) -> OpenedSink:
-        opened = await self.log.open_sink(name, fingerprint)
+    async def open_sink(self, name: str, *told: Any) -> OpenedSink:
+        opened = await self.log.open_sink(name, *told)
         if name == "first":
             self.asked += 1
             if self.asked == 3:  # after the start and the first `resume`
@@ -96,7 +101,7 @@ async def test_a_sink_that_the_log_went_on_without_is_not_taken_for_a_new_one_wh
     """A new one is not sent what `initial: skip` leaves out; this one has missed it."""
     log, owed = MemoryLog(), list[tuple[str, Cause]]()
 
-    async def owe(sink: SinkConfig, cause: Cause) -> None:
+    async def owe(sink: SinkConfig, cause: Cause, _: Collection[str] | None) -> None:
         await trio.lowlevel.checkpoint()
         owed.append((sink.name, cause))
 
@@ -134,6 +139,61 @@ async def test_two_that_resume_a_released_sink_at_once_do_it_once() -> None:
         await wait_all_tasks_blocked()
         assert sum(len(delivery.records) for delivery in sink.owned) == 1
         assert list(outlets.workers) == ["first", "second"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_sink_that_takes_one_more_stream_is_owed_a_snapshot_of_that_one() -> None:
+    """Its records have passed the sink by; a stream that is new to everybody begins with everything."""
+    log = MemoryLog()
+    owed: list[tuple[str, Cause, Collection[str] | None]] = []
+
+    async def owe(sink: SinkConfig, cause: Cause, streams: Collection[str] | None) -> None:
+        owed.append((sink.name, cause, streams))
+        await log.request_snapshots(
+            [SnapshotRequest(sink.name, name, "", cause, "s") for name in streams or ()]
+        )
+
+    async def run(*streams: str, takes: tuple[str, ...] | None) -> None:
+        config = configured(ScriptedSink(), ScriptedSink())
+        first, second = config.sinks
+        every = tuple(replace(config.streams[0], name=name) for name in streams)
+        config = replace(config, streams=every, sinks=(replace(first, streams=takes), second))
+        async with trio.open_nursery() as nursery:
+            await Outlets(config, log, owe).open(Bridge("c", "cluster-uid"), nursery)
+            nursery.cancel_scope.cancel()
+
+    await run("pods", "jobs", "nodes", takes=("pods",))
+    await run("pods", "jobs", "nodes", "new", takes=("pods", "jobs", "new"))
+    assert owed == [("first", Cause.FIRST_START, ("jobs",))]
+    await run("pods", "jobs", "nodes", "new", takes=None)
+    assert owed[1:] == [("first", Cause.FIRST_START, ("nodes",))]
+    await run("pods", "jobs", "nodes", "new", takes=None)
+    assert len(owed) == 2
+
+
+async def test_status_says_when_a_sink_that_was_asked_to_wait_is_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    del autojump_clock
+    log, sink = MemoryLog(), ScriptedSink([Unavailable("too many requests", retry_after=500.0)])
+    config = configured(sink, ScriptedSink())
+    outlets = Outlets(config, log, lambda *_: pytest.fail("nothing is owed"))
+    commands = Commands(config, log, Health(log, ["pods"]), outlets, SnapshotDesk(log))
+
+    async def send(_: Any) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        await outlets.open(Bridge("c", "cluster-uid"), nursery)
+        change = Change("ADDED", "watch", 1, "n", "a", "u", "7", 0, b"{}")
+        await log.append(PODS, "", lambda _: [change], size=1)
+        await trio.sleep(100)
+        first, second = (await commands("status", {}, send))["sinks"]
+        assert (first["state"], first["nextTrySeconds"]) == ("retrying", pytest.approx(400, abs=1))
+        assert second["nextTrySeconds"] is None
+        await trio.sleep(401)
+        first, _ = (await commands("status", {}, send))["sinks"]
+        assert (first["state"], first["nextTrySeconds"]) == ("delivering", None)
         nursery.cancel_scope.cancel()
 
 

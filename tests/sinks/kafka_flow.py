@@ -18,7 +18,7 @@ from tests.sinks.kafka_support import BRIDGE, PODS, START, check_whole, fresh
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sinks.kafka import Kafka
+    from sinks.kafka.sink import Kafka
     from tests.sinks.kafka_support import Got
 
 KEYS = 7
@@ -58,6 +58,11 @@ class Flow:
             flowing.cancel()
             assert await self.worker.drain(trio.current_time() + _PATIENCE_SECONDS), self.worker.stats
             nursery.cancel_scope.cancel()
+
+    @property
+    def end(self) -> int:
+        """Position of the newest change."""
+        return self._log.end()
 
     async def goes_on(self) -> None:
         """Returns when Kafka owns records that are newer than this call."""

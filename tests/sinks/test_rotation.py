@@ -10,9 +10,9 @@ import pytest
 from bridge.changes.envelope import Format, Renderer
 from bridge.config import ConfigError, loads
 from bridge.delivery.sink import Checked, Context, Unavailable
-from sinks import appendfile, rotation
-from sinks.jsonlines import JsonLines
-from sinks.rotation import Rotate
+from sinks.jsonlines import appendfile, rotation
+from sinks.jsonlines.rotation import Rotate
+from sinks.jsonlines.sink import JsonLines
 from tests.changes.samples import BRIDGE, PODS
 from tests.delivery.fakes import change
 from tests.sinks.files import (

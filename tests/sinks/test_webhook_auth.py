@@ -12,9 +12,9 @@ import trio
 from bridge.delivery.sink import Rejected, Unavailable
 from bridge.logs import Level
 from bridge.secret import Secret
-from sinks.webhook import Webhook
-from sinks.webhook_auth import AuthOptions, BasicOptions, OAuth2Options
-from sinks.webhook_unwelcome import Unwelcome
+from sinks.webhook.auth import AuthOptions, BasicOptions, OAuth2Options
+from sinks.webhook.sink import Webhook
+from sinks.webhook.unwelcome import Unwelcome
 from tests.sinks.receiver import (
     CONTEXT,
     Received,
@@ -269,7 +269,7 @@ async def test_after_a_401_a_new_token_is_tried_once() -> None:
     [
         (
             answer(401, b'{"error":"invalid_client","error_description":"no s3ntinel+%"}'),
-            r"gives no token: 401 \(invalid_client no \*\*\*\); check `auth.oauth2`",
+            r"gives no token: 401 \(invalid_client: its words .* not shown\); check `auth.oauth2`",
         ),
         (answer(500, b"[]"), "gives no token: 500; check"),
         (answer(302, location="/"), "gives no token: 302; check"),

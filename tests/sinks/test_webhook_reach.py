@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import trustme
 
 from bridge.delivery.sink import Context, Unavailable
 from bridge.secret import Secret
-from sinks.webhook import Webhook
-from sinks.webhook_tls import TlsOptions
+from sinks.webhook.sink import Webhook
+from sinks.webhook.tls import TlsOptions
 from tests.kubernetes.test_apiserver_proxies import context_for, proxying
 from tests.sinks.receiver import SECRET, answer, hooked, receiving, secret, send
 
@@ -141,6 +142,26 @@ async def test_a_plain_request_on_a_tls_port_is_told(authority: trustme.CA) -> N
     async with receiving(context=context_for(authority, "127.0.0.1")) as receiver:
         error = await trouble(receiver.url.replace("https:", "http:"))
         assert "speak HTTP there: if it speaks TLS, write https://" in str(error) or "closed" in str(error)
+
+
+async def test_a_port_that_takes_the_connection_and_then_says_nothing_is_no_matter_of_the_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sinks.webhook.client._CONNECT_SECONDS", 0.05)
+
+    async def say_nothing(_: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, say_nothing, 0, host="127.0.0.1")
+        (listener,) = await nursery.start(serve)
+        url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}/hook"
+        error = await trouble(url)
+        assert str(error) == (
+            f"{url} takes the connection and says nothing to our TLS handshake: does it speak TLS there? "
+            "Write http:// or its TLS port into `url`"
+        )
+        nursery.cancel_scope.cancel()
 
 
 # Where nobody is

@@ -229,3 +229,15 @@ async def test_work_for_one_sink_sees_the_inventory(log: Log) -> None:
     await log.flush()
     known = Known(change("a", 1).uid, "1")
     assert found == [(known, [(b"shop/a", known)], [])]
+
+
+async def test_a_sink_that_takes_a_stream_it_left_out_is_told_so_until_that_is_owed(log: Log) -> None:
+    assert (await log.open_sink("out", "f", ["pods"], ["secrets", "jobs"])).missed == ()
+    await log.release_sink("out")
+    for _ in range(2):
+        opened = await log.open_sink("out", "f", ["pods", "secrets", "nodes"], ["jobs"])
+        assert (opened.fresh, opened.missed) == (False, ("secrets",))
+        await log.release_sink("out")
+    await log.request_snapshots([owed("out", "secrets")])
+    opened = await log.open_sink("out", "f", ["jobs", "secrets", "nodes"], ["pods"])
+    assert opened.missed == ("jobs",)

@@ -12,10 +12,11 @@ from bridge.changes.reconcile import Inventory
 from bridge.errors import StateError
 from bridge.store import journal, writer
 from bridge.store.contract import WatchState
+from bridge.store.failures import LogError
 from bridge.store.log import SqliteLog
 from bridge.store.memory import MemoryLog
 from tests.store.apsw_disk import Disk, connector
-from tests.store.samples import PODS, SECRETS, change, emit, gone
+from tests.store.samples import PODS, SECRETS, change, emit, gone, owed
 from tests.store.waiting import until
 
 
@@ -338,3 +339,32 @@ async def test_a_memory_log_forgets_names_that_are_gone() -> None:
             await log.append(PODS, "", emit(*(gone(item.name, int(item.rv)) for item in items)), size=1)
             log.acknowledge("out", log.end())
         assert len(log._inventories["pods"]._layer) < 10_000
+
+
+async def test_a_question_that_fails_unexpectedly_is_its_askers_loss_and_the_log_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OverflowError("a defect")
+
+    async with SqliteLog.open(tmp_path) as log:
+        monkeypatch.setattr("bridge.store.asked.tables.read_requests", fail)
+        with pytest.raises(OverflowError, match="a defect"):
+            await log.snapshot_requests()
+        await fill(log, 3)
+        assert log.stats().kept_records == 3
+
+
+async def test_a_change_that_fails_unexpectedly_ends_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows what memory and file have of it."""
+
+    def fail(*_: object) -> None:
+        raise OverflowError("a defect")
+
+    async with SqliteLog.open(tmp_path) as log:
+        monkeypatch.setattr("bridge.store.amend.tables.insert_requests", fail)
+        for call in (lambda: log.request_snapshots([owed()]), log.snapshot_requests):
+            with pytest.raises(LogError, match="OverflowError: a defect"):
+                await call()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.store import writer
+from bridge.store.contract import Refused
 from bridge.store.database import Database
 from bridge.store.journal import Journal
 from bridge.store.log import SqliteLog
@@ -105,3 +106,33 @@ async def test_a_new_sink_that_was_owed_nothing_is_no_new_one_once_it_has_lost_r
     async with SqliteLog.open(tmp_path) as log:
         opened = await log.open_sink("out", "f")
         assert (opened.fresh, opened.lost) == (True, True)
+
+
+async def test_what_a_sink_left_out_is_known_after_a_restart_also_of_a_stream_that_was_away(
+    tmp_path: Path,
+) -> None:
+    async with SqliteLog.open(tmp_path) as log:
+        await log.open_sink("out", "f", ["pods"], ["secrets", "jobs"])
+    async with SqliteLog.open(tmp_path) as log:
+        assert (await log.open_sink("out", "f", ["pods"], ["secrets"])).missed == (), "jobs are away"
+    async with SqliteLog.open(tmp_path) as log:
+        assert (await log.open_sink("out", "f", ["pods", "jobs"], ["secrets"])).missed == ("jobs",)
+        await log.request_snapshots([owed("out", "jobs")])
+    async with SqliteLog.open(tmp_path) as log:
+        assert (await log.open_sink("out", "f", ["pods", "jobs"], ["secrets"])).missed == ()
+        assert (await log.open_sink("out", "f", ["secrets"], ["pods", "jobs"])).missed == ("secrets",)
+        assert (await log.open_sink("out", "another", ["pods"], [])).missed == (), "as new: it misses all"
+
+
+async def test_a_request_that_finds_no_room_leaves_what_was_missed_to_be_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise Refused("no room")
+
+    async with SqliteLog.open(tmp_path) as log:
+        await log.open_sink("out", "f", ["pods"], ["secrets"])
+        monkeypatch.setattr("bridge.store.amend.insist", full)
+        with pytest.raises(Refused):
+            await log.request_snapshots([owed("out", "secrets")])
+        assert (await log.open_sink("out", "f", ["pods", "secrets"])).missed == ("secrets",)

@@ -235,3 +235,24 @@ async def test_a_redrive_to_a_sink_that_is_not_open_is_refused_and_the_log_goes_
         await log.redrive("out", None, force=True)
     assert dict(log.letter_counts()) == {"out": 1}
     await store(log, change("a", 2))
+
+
+async def test_a_number_that_no_letter_can_have_is_no_letters_and_the_log_goes_on(log: Log) -> None:
+    position = (await log.open_sink("out", "f")).position
+    await log.bury([letter(1, change("a", 1))])
+    impossible = [-1, 0, 2**63, 10**40]
+    assert await log.purge("out", impossible) == 0
+    assert await log.redrive("out", impossible, force=True) == Redriven(0, 0)
+    assert await log.redrive("out", [*impossible, 1], force=True) == Redriven(1, 0)
+    assert len(flat(await read_all(log, position))) == 1
+
+
+async def test_a_redrive_leaves_alone_what_belongs_to_other_streams_than_those_that_are_named(
+    log: Log,
+) -> None:
+    position = (await log.open_sink("out", "f")).position
+    await log.bury([letter(1, deleted("a", 1)), letter(2, deleted("a", 1), stream=SECRETS)])
+    assert await log.redrive("out", None, force=False, streams=["pods"]) == Redriven(1, 0, 1)
+    assert await log.redrive("out", None, force=True, streams=[]) == Redriven(0, 0, 1)
+    assert [batch.stream.name for batch in await read_all(log, position)] == ["pods"]
+    assert [one.stream for one in await log.dead_letters(None, 0, 9)] == [SECRETS]
