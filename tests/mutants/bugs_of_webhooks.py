@@ -32,7 +32,7 @@ BUGS = (
         "sinks/webhook/sink.py",
         "        if len(records) == 1 or not refusal.of_content:\n",
         "        if len(records) >= 1 or not refusal.of_content:\n",
-        (_TEST + "test_of_a_batch_only_those_are_rejected_that_are_to_blame",),
+        ("tests/sinks/test_webhook_batches.py::test_of_a_batch_only_those_are_rejected_that_are_to_blame",),
     ),
     Bug(
         "webhook-owned-by-its-body",
@@ -81,7 +81,7 @@ BUGS = (
         _ANSWERS,
         '    words = told(answer.body.decode("utf-8", "replace"), hide)\n',
         '    words = plain(answer.body.decode("utf-8", "replace"))\n',
-        (_TEST + "test_what_a_receiver_echoes_is_told_without_our_secrets",),
+        ("tests/sinks/test_webhook_echo.py::test_what_a_receiver_echoes_is_told_without_our_secrets",),
     ),
     Bug(
         "oauth2-asks-for-each-lane",
