@@ -80,6 +80,7 @@ class SinkStats:
         name: the configured name.
         state: what the worker is doing.
         reason: one sentence why, "" when all is well.
+        kept: one sentence on what the log keeps for it and never drops, "" for nothing of size.
         position: the contiguous acknowledged position; the lag is what the log keeps behind this.
         records: records that the destination owns.
         bytes: rendered bytes of the deliveries that it answered.
@@ -95,6 +96,7 @@ class SinkStats:
     name: str
     state: SinkState = SinkState.STARTING
     reason: str = ""
+    kept: str = ""
     position: int = 0
     records: int = 0
     bytes: int = 0

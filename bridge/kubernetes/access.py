@@ -102,8 +102,8 @@ IDENTITY: Final = Advised(
     "namespaces",
     "",
     "kube-system",
-    "instead of its uid a hash of the certificate authority identifies the cluster, and once that is "
-    "replaced, or this right is given after the first start, `run` takes it for another cluster",
+    "instead of its uid a hash of the certificate authority identifies the cluster from the first start on, "
+    "and once that authority is replaced, `run` takes it for another cluster",
 )
 """See `bridge.kubernetes.discovery.cluster_uid`."""
 REVISION: Final = Advised(

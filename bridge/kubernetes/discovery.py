@@ -131,23 +131,32 @@ async def discover(api: ApiServer) -> Catalog:
     return Catalog([*core, *groups], [*core_stale, *groups_stale])
 
 
-async def cluster_uid(api: ApiServer) -> str:
+async def cluster_uid(api: ApiServer, known: str | None = None) -> str:
     """Identify the cluster: the uid of its kube-system namespace, which nobody can delete.
 
     Where that may not be read: a hash of the CA, which a cluster does not share with another
     one; without a CA of its own, a hash of the address. The caller keeps the first answer.
 
+    Args:
+        api: the cluster.
+        known: the first answer. Where that is the hash it stays as long as the CA does, and the server is
+            not asked: the uid may be readable by now.
+
     Raises:
         ApiError: any other answer.
+        CredentialError: the CA cannot be read.
         Unreachable: see `ApiServer.get`.
     """
+    material = authority_pem(api.connection.tls) or api.connection.server
+    by_material = hashlib.sha256(material.encode()).hexdigest()[:32]
+    if known == by_material:
+        return known
     response = await api.get("/api/v1/namespaces/kube-system")
     if response.status not in {_FORBIDDEN, _NOT_FOUND}:
         uid = _decode(response.checked(), _Namespace).metadata.uid
         if uid:
             return uid
-    material = authority_pem(api.connection.tls) or api.connection.server
-    return hashlib.sha256(material.encode()).hexdigest()[:32]
+    return by_material
 
 
 async def _discover_half(api: ApiServer, path: str) -> _Half:

@@ -40,7 +40,7 @@ __all__ = ["Target", "WatchOptions", "demo", "watch"]
 
 _MEMORY_BYTES: Final = 16 << 20
 _DRAIN_SECONDS: Final = 2.0
-STDOUT: Final = "sinks.lines:Stdout"
+STDOUT: Final = "sinks.jsonlines.lines:Stdout"
 """What the entry point `jsonlines` writes there with; looking it up costs a tenth of the start."""
 _READER: Final = "stdout"
 _FORMATS: Final = {"json": "native", "kubernetes": "kubernetes"}

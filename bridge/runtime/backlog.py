@@ -11,12 +11,15 @@ park     it stops, loudly, until it is resumed; meanwhile what it did not take i
 block    nothing: once the log is full intake waits for it, which the configuration had to allow
 ```
 
+A drop that would free next to nothing is not made: a sink that holds its deletions alone is left with them,
+and `status` says how much that is. Only when the log is full of them does it go on without the sink.
+
 Where the disk is full for another reason than our own limit, the sink that lags most is dealt with in the
 same way: room within the file is all that intake needs to go on, and without it every sink would wait.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,79 +29,28 @@ from bridge.changes.change import Cause
 from bridge.config import Config
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.logs import Incidents, log
+from bridge.runtime.lagging import Lagging, Leftovers, Patience, holders
 from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
 from bridge.store.contract import Log, Refused
 
-__all__ = ["BacklogKeeper", "Lagging", "Outlet", "Outlets", "Patience", "Policy", "holders", "policies"]
+__all__ = ["BacklogKeeper", "Outlet", "Outlets", "Policy", "policies"]
 
 _REPAIR: Final = "repair it and resume it: it gets the deletions that it missed, and a snapshot"
 _REPAIR_ANEW: Final = "repair it and resume it: it gets a snapshot, not the deletions that it missed"
+_KEPT: Final = "the log keeps {:.1f} MiB for it that are not dropped: deletions that it has not taken"
+_NO_MORE: Final = (
+    "what a sink holds back are deletions that it has not taken, and those are not dropped: repair it, or "
+    "give state.maxBytes or its maxLag more room"
+)
+_MUCH: Final = 4
+"""What is kept for a sink is told from this part of its limit on."""
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
-_WORTH: Final = 4 << 20
-"""Bytes that a sink must hold back so that dropping them is worth it when the log is full."""
 _TRIM_SECONDS: Final = 5.0
-_MOVING_SECONDS: Final = 2.0
-"""A sink that took nothing for that long does not move."""
-_GRACE_SECONDS: Final = 10.0
-"""How long a sink that moves may be over its limit; meanwhile intake may wait for it."""
 _AGAIN_FIRST: Final = 60.0
 _AGAIN_MAX: Final = 3600.0
 """Pauses before the next snapshot of a sink that fell behind during the last one; doubled each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lagging:
-    """How far a sink is behind.
-
-    Attributes:
-        name: of the sink.
-        bytes: what the log keeps behind it.
-        limit: what it may be at most.
-    """
-
-    name: str
-    bytes: int
-    limit: int
-
-
-def holders(sinks: Collection[Lagging], *, full: bool) -> list[str]:
-    """The sinks that must be dealt with now, the one that lags most first.
-
-    Args:
-        sinks: all that hold back the log.
-        full: nothing can be appended now.
-    """
-    worst = sorted(sinks, key=lambda sink: sink.bytes, reverse=True)
-    over = [sink.name for sink in worst if sink.bytes >= sink.limit]
-    if over or not full or not worst or worst[0].bytes < _WORTH:
-        return over
-    # They share what is kept: to deal with one alone would free nothing.
-    return [sink.name for sink in worst if sink.bytes >= _NEARLY_ALL * worst[0].bytes]
-
-
-class Patience:
-    """Tells a sink that catches up from one that does not."""
-
-    def __init__(self) -> None:
-        self._moved: dict[str, tuple[int, float]] = {}
-        self._pressing: dict[str, float] = {}
-
-    def moved(self, name: str, position: int, now: float) -> None:
-        """Where a sink is now."""
-        if self._moved.get(name, (position - 1, now))[0] != position:
-            self._moved[name] = (position, now)
-
-    def spent(self, pressing: Sequence[str], now: float) -> list[str]:
-        """Of the sinks that are over their limit now, those that nobody waits for any longer."""
-        self._pressing = {name: self._pressing.get(name, now) for name in pressing}
-        return [
-            name
-            for name in pressing
-            if now - self._moved.get(name, (0, now))[1] > _MOVING_SECONDS
-            or now - self._pressing[name] > _GRACE_SECONDS
-        ]
 
 
 class Outlet(Protocol):
@@ -195,6 +147,8 @@ class BacklogKeeper:
         self._full_counts_at = float("-inf")
         desk.pace(self._room)
         self._patience = Patience()
+        self._leftovers = Leftovers(lambda position: records.lag(position).bytes)
+        self._told: set[str] = set()
         self._incidents = Incidents(log)
 
     def resume(self) -> None:
@@ -217,30 +171,50 @@ class BacklogKeeper:
         """Deal with whoever holds too much, and let those who recovered have their snapshot."""
         stats = self._log.stats()
         now = trio.current_time()
-        lagging: list[Lagging] = []
-        for name, outlet in self._outlets.workers.items():
-            position = outlet.stats.position
+        workers = self._outlets.workers
+        positions = {name: outlet.stats.position for name, outlet in workers.items()}
+        limits = {name: self._limit(name, stats.limit_bytes) for name in positions}
+        for name, position in positions.items():
             self._patience.moved(name, position, now)
-            behind = self._log.lag(position).bytes
-            lagging.append(Lagging(name, behind, self._limit(name, stats.limit_bytes)))
             self._desk.taken(name, position)
-        pressing = holders(lagging, full=bool(stats.full) and now >= self._full_counts_at)
+        lagging = {sink.name: sink for sink in self._leftovers.lagging(positions, limits)}
+        pressing = holders(lagging.values(), full=bool(stats.full) and now >= self._full_counts_at)
         for name in self._patience.spent(pressing, now):
-            match self._policies[name].when_full:
-                case "resync":
-                    await self._drop(name)
-                case "park":
-                    self._park(name)
-                    await self._drop(name)
-                case _ if stats.full:
-                    self._incidents.report(
-                        name, "warning", "intake waits for this sink, as whenFull: block says", sink=name
-                    )
+            await self._deal(lagging[name], full=bool(stats.full))
             # What was given up is trimmed bit by bit: nobody else shall pay for that.
             self._full_counts_at = now + _TRIM_SECONDS
+        for sink in lagging.values():
+            self._tell(sink)
         for name in list(self._recovering):
             self._recover(name)
         self._incidents.tick()
+
+    async def _deal(self, sink: Lagging, *, full: bool) -> None:
+        policy = self._policies[sink.name].when_full
+        if policy == "block":
+            if full:
+                event = "intake waits for this sink, as whenFull: block says"
+                self._incidents.report(sink.name, "warning", event, sink=sink.name)
+        elif not sink.droppable:
+            await self._give_up(sink.name, "the log has no room for more deletions that it has not taken")
+        else:
+            if policy == "park":
+                self._park(sink.name)
+            await self._drop(sink.name)
+
+    def _tell(self, sink: Lagging) -> None:
+        """Say what is kept for a sink and never dropped, where that is a good part of what it may lag by."""
+        outlet = self._outlets.workers.get(sink.name)
+        if outlet is None:
+            self._told.discard(sink.name)
+            return
+        much = sink.kept * _MUCH >= sink.limit
+        outlet.stats.kept = _KEPT.format(sink.kept / (1 << 20)) if much else ""
+        if not much:
+            self._told.discard(sink.name)
+        elif sink.bytes >= sink.limit and not sink.droppable and sink.name not in self._told:
+            self._told.add(sink.name)
+            log("warning", _NO_MORE, sink=sink.name, bytes=sink.kept)
 
     def _limit(self, name: str, room: int) -> int:
         share = int(room * _NEARLY_ALL) if room else sys.maxsize
@@ -276,6 +250,7 @@ class BacklogKeeper:
                 records=sum(dropped.records.values()),
                 deletions_kept=sum(dropped.deletions.values()),
             )
+            self._leftovers.dropped(name, self._log.end())
             return dropped.end
 
         try:
@@ -283,9 +258,7 @@ class BacklogKeeper:
         except Refused as error:
             # A part of it may have been dropped before the room ran out; what that is owed is noted down.
             await self._desk.load([name])
-            self._desk.release(name)
-            self._recovering.pop(name, None)
-            await self._outlets.release(name, f"{error}; {_REPAIR_ANEW}")
+            await self._give_up(name, str(error))
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)
@@ -303,6 +276,14 @@ class BacklogKeeper:
                 sink=name,
                 next_try_seconds=pause,
             )
+
+    async def _give_up(self, name: str, why: str) -> None:
+        """The log goes on without this sink: not even its deletions find room."""
+        self._desk.release(name)
+        self._recovering.pop(name, None)
+        self._leftovers.forget(name)
+        self._outlets.workers[name].stats.kept = ""
+        await self._outlets.release(name, f"{why}; {_REPAIR_ANEW}")
 
     def _park(self, name: str) -> None:
         outlet = self._outlets.workers[name]

@@ -101,7 +101,7 @@ class Commands:
                 "sink": sink.name,
                 "type": sink.type,
                 "state": stats.state.value if stats else "starting",
-                "reason": stats.reason if stats else "the cluster was not reached yet",
+                "reason": _why(stats) if stats else "the cluster was not reached yet",
                 "nextTrySeconds": _next_try(stats) if stats else None,
                 "position": stats.position if stats else None,
                 "records": stats.records if stats else 0,
@@ -233,6 +233,10 @@ class Commands:
 
 def _state(stats: SinkStats) -> dict[str, str]:
     return {"state": stats.state.value, "reason": stats.reason}
+
+
+def _why(stats: SinkStats) -> str:
+    return "; ".join(filter(None, (stats.reason, stats.kept)))
 
 
 def _next_try(stats: SinkStats) -> float | None:

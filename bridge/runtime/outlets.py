@@ -131,7 +131,7 @@ class Outlets:
         worker = self._worker(name)
         async with self._returning:  # two persons who resume it must not have it begin twice
             if name in self._released:
-                await worker.skip_to(await self._attach(self._sinks[name], Cause.STATE_LOST))
+                await worker.skip_to(await self._attach(self._sinks[name]))
                 self._released.discard(name)
         return worker.resume()
 
@@ -173,16 +173,16 @@ class Outlets:
             if behind > 0:
                 log("warning", "not drained; delivered after the next start", sink=stats.name, records=behind)
 
-    async def _attach(self, sink: SinkConfig, cause: Cause = Cause.FIRST_START) -> int:
+    async def _attach(self, sink: SinkConfig) -> int:
         """Where it goes on; what it missed for good is owed to it before anything is handed over."""
         takes = list(watches_of(self._config, sink))
         leaves_out = [stream.name for stream in self._config.streams if stream.name not in takes]
         opened = await self._log.open_sink(sink.name, _fingerprint(sink), takes, leaves_out)
         if opened.fresh:
-            await self._owe(sink, cause, None)
+            await self._owe(sink, Cause.STATE_LOST if opened.lost else Cause.FIRST_START, None)
         elif opened.missed:
             await self._owe(sink, Cause.FIRST_START, opened.missed)
-        if opened.fresh and cause is Cause.STATE_LOST:
+        if opened.lost:
             event = "the log went on without this sink: it gets a snapshot, not the deletions that it missed"
             log("warning", event, sink=sink.name)
         return opened.position

@@ -219,7 +219,8 @@ class _Service:
         """The cluster's uid; a state of another cluster ends the bridge (promise 8)."""
         uid = self._config.cluster.uid
         if uid is None:
-            uid = await self._until_reached("cluster", lambda: cluster_uid(self._api))
+            known = self._log.cluster
+            uid = await self._until_reached("cluster", lambda: cluster_uid(self._api, known))
         try:
             await self._log.claim(uid)
         except StateError as error:

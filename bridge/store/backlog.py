@@ -60,7 +60,7 @@ def attach(
     opened = journal.attach_sink(name, fingerprint, acknowledged)
     if journal.sinks[name].dropping is not None:
         _finish(journal, name)
-        opened = OpenedSink(journal.sinks[name].position, opened.fresh)
+        opened = msgspec.structs.replace(opened, position=journal.sinks[name].position)
     return msgspec.structs.replace(opened, missed=journal.sinks.select(name, takes, leaves_out))
 
 

@@ -168,12 +168,14 @@ class OpenedSink(msgspec.Struct, frozen=True):
         fresh: it missed records for good: it is new to a log that has existed before, its destination is
             another one, or its cursor lost records to trimming. A snapshot makes it whole. Told at each
             opening until one was requested for it.
+        lost: it is the last of these: the log went on without a sink that it had before.
         missed: streams whose records passed it by for good, because it did not take them until now. Told at
             each opening until a snapshot of the stream was requested for it.
     """
 
     position: int
     fresh: bool
+    lost: bool
     missed: tuple[str, ...] = ()
 
 

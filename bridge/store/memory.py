@@ -112,7 +112,7 @@ class MemoryLog(MemoryLetters):
         self._watches: dict[WatchKey, WatchState] = {}
         self._sinks: dict[str, int] = {}
         self._detached: dict[str, int] = {}
-        self._fresh: set[str] = set()
+        self._fresh: dict[str, bool] = {}  # whether it lost records that it was kept before
         self._left_out: dict[str, set[str]] = {}
         self._owed: dict[tuple[str, str, str], SnapshotRequest] = {}
         self._streams: dict[str, StreamInfo] = {}
@@ -221,14 +221,14 @@ class MemoryLog(MemoryLetters):
         if name not in self._sinks:
             before = self._detached.pop(name, None)
             if before is None and (self._end or self._watches):
-                self._fresh.add(name)
+                self._fresh[name] = False
             if before is not None and before < self._trimmed_to:
-                self._fresh.add(name)
+                self._fresh[name] = True
             self._sinks[name] = oldest if before is None else max(before, oldest)
         left_out = self._left_out.setdefault(name, set())
         missed = tuple(sorted(left_out & set(takes)))
         left_out.update(leaves_out)
-        return OpenedSink(self._sinks[name], name in self._fresh, missed)
+        return OpenedSink(self._sinks[name], name in self._fresh, self._fresh.get(name, False), missed)
 
     async def detach_sinks(self, keep: Collection[str]) -> None:
         """See `Log.detach_sinks`."""
@@ -286,8 +286,8 @@ class MemoryLog(MemoryLetters):
     async def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
         """See `Snapshots.request_snapshots`."""
         self._owed.update((_place(request), request) for request in requests)
-        self._fresh.difference_update(request.sink for request in requests)
         for request in requests:
+            self._fresh.pop(request.sink, None)
             self._left_out.get(request.sink, set()).discard(request.stream)
         await trio.lowlevel.checkpoint()
 

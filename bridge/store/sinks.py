@@ -4,12 +4,18 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 
 from bridge.store.contract import OpenedSink, SnapshotRequest
 
 __all__ = ["SinkCursor", "SinkCursors"]
+
+NEW: Final = 1
+"""It, or its destination, is new to a log that has existed before."""
+LOST: Final = 2
+"""The log went on without it."""
 
 
 class SinkCursor(msgspec.Struct):
@@ -19,7 +25,7 @@ class SinkCursor(msgspec.Struct):
         position: everything up to here is owned by the destination.
         fingerprint: identity of the destination.
         detached_at: when it left the configuration, or was parked, seconds since the Unix epoch, or None.
-        fresh: 1 when it missed records for good and no snapshot was requested since, or None.
+        fresh: why it missed records for good while no snapshot was requested since (`NEW`, `LOST`), or None.
         dropping: what is left of a backlog that is being dropped (`bridge.store.backlog.Dropping`), or None.
         left_out: names of streams whose records passed it by, because it did not take them; or None.
     """
@@ -69,15 +75,18 @@ class SinkCursors:
         """
         known = self._sinks.get(name)
         if known is None or known.fingerprint != fingerprint:
-            known = self._sinks[name] = SinkCursor(oldest, fingerprint, fresh=1 if existed or known else None)
+            known = self._sinks[name] = SinkCursor(
+                oldest, fingerprint, fresh=NEW if existed or known else None
+            )
             self.touch(name)
         elif known.position < trimmed_to or (known.fresh and known.detached_at is not None):
-            known.position, known.fresh = max(known.position, oldest), 1
+            known.fresh = LOST if known.position < trimmed_to else known.fresh
+            known.position = max(known.position, oldest)
             self.touch(name)
         if known.detached_at is not None:
             known.detached_at = None
             self.touch(name)
-        return OpenedSink(known.position, bool(known.fresh))
+        return OpenedSink(known.position, bool(known.fresh), known.fresh == LOST)
 
     def select(self, name: str, takes: Collection[str], leaves_out: Collection[str]) -> tuple[str, ...]:
         """Which streams a sink gets from now on.
@@ -102,10 +111,10 @@ class SinkCursors:
         lost = [
             name
             for name, sink in self._sinks.items()
-            if sink.detached_at is not None and sink.position < trimmed and not sink.fresh
+            if sink.detached_at is not None and sink.position < trimmed and sink.fresh != LOST
         ]
         for name in lost:
-            self._sinks[name].fresh = 1
+            self._sinks[name].fresh = LOST
             self.touch(name)
         return bool(lost)
 

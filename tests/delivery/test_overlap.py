@@ -353,11 +353,12 @@ def test_a_batch_waits_for_more_no_longer_than_it_may_and_not_once_it_is_full_or
 
 
 def test_a_pipeline_whose_breaker_is_ready_before_its_last_call_has_failed_goes_on() -> None:
-    rig = Rig(Overlap.PIPELINE, [Fault("unavailable"), Fault("unavailable", 3.0)], records=1)
+    rig = Rig(Overlap.PIPELINE, [Fault("unavailable", 0.05), Fault("unavailable", 3.0)], records=1)
 
     async def scenario() -> None:
         rig.append([0] * 2)
         await trio.sleep(0.1)
+        assert (rig.worker.stats.breaker, len(rig.sink.flying)) == ("open", 1)
         rig.append([0] * 5)  # read while the second call is on its way, so the third waits for the breaker
         await trio.sleep(60)
         assert rig.worker.stats.position == 7

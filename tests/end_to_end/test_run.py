@@ -1,5 +1,6 @@
 """`kube-bridge run` on a real server: what ends it, what does not, and what it does to its state."""
 
+import json
 import os
 import signal
 import socket
@@ -50,6 +51,20 @@ def test_another_cluster_behind_the_state_is_exit_3_and_deletes_nothing(
     assert "cluster" in program.err.splitlines()[-1]
     assert str(service.kubeconfig) in program.err
     assert service.records() == before
+
+
+def test_a_right_to_read_kube_system_that_is_given_later_makes_no_other_cluster_of_it(
+    cluster: Cluster, namespace: str, start_service: StartService
+) -> None:
+    cluster.request("POST", CONFIGMAPS.format(namespace), configmap("first"))
+    service = start_service(cluster, configmaps(namespace))
+    cluster.write_kubeconfig(service.kubeconfig, cluster.service_account_token(namespace, "nobody"))
+    service.start().wait(lambda: "watching" in service.program.err, "an identity was chosen")
+    assert service.stop() == 0
+    chosen = json.loads(next(line for line in service.log.splitlines() if '"watching"' in line))["uid"]
+    cluster.write_kubeconfig(service.kubeconfig, cluster.token)
+    service.start().wait_types("first", "ADDED")
+    assert service.changes("first")[0]["id"].startswith(f"{chosen}/")
 
 
 def damage_version(database: Path) -> None:

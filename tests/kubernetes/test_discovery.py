@@ -217,6 +217,22 @@ async def test_where_kube_system_may_not_be_read_the_ca_identifies_the_cluster()
     assert await identify("https://a", None) != await identify("https://b", None)
 
 
+async def test_what_identifies_a_cluster_by_its_ca_stays_when_kube_system_may_be_read_later() -> None:
+    """Chosen once: a right that is given later makes no other cluster of it, another CA does."""
+    found: dict[str, Answer] = {"/api/v1/namespaces/kube-system": (403, {"kind": "Status"})}
+    one, other = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
+
+    async def identify(authority: str, known: str | None = None) -> str:
+        async with Server(found).api(Connection("https://a", tls=Tls(authority))) as api:
+            return await cluster_uid(api, known)
+
+    chosen = await identify(one)
+    found["/api/v1/namespaces/kube-system"] = (200, {"metadata": {"uid": "u-1"}})
+    assert await identify(one, chosen) == chosen
+    assert await identify(other, chosen) == "u-1"
+    assert await identify(one, "u-2") == "u-1"
+
+
 async def test_the_cluster_is_not_identified_by_an_error() -> None:
     async with Server({"/api/v1/namespaces/kube-system": (500, "oops")}).api() as api:
         with pytest.raises(ApiError, match="answered 500: oops"):

@@ -5,7 +5,7 @@ from tests.mutants.bug import Bug
 __all__ = ["BUGS"]
 
 _WORKER = "bridge/delivery/worker.py"
-_FILE = "sinks/appendfile.py"
+_FILE = "sinks/jsonlines/appendfile.py"
 
 BUGS = (
     Bug(
@@ -53,7 +53,7 @@ BUGS = (
     Bug(
         "file-known-further-than-synced",
         "a kill or a power cut before the sync loses records: the next start is told that they are there",
-        "sinks/fileoutput.py",
+        "sinks/jsonlines/fileoutput.py",
         "            self._deliver([record.value for record in batch.records], replay=batch.replay)\n"
         "            if self._place is not None:\n"
         "                self._place = replace(self._place, position=batch.last_position)\n"
@@ -67,7 +67,7 @@ BUGS = (
     Bug(
         "file-of-another-log",
         "an exchanged or rolled back state writes to the file of a lost one: records repeated and missing",
-        "sinks/fileoutput.py",
+        "sinks/jsonlines/fileoutput.py",
         "        return self._cursor.resume(given, sink)\n",
         "        return given\n",
         ("tests/sinks/test_filecursor.py",),
@@ -125,7 +125,7 @@ BUGS = (
     Bug(
         "written-again",
         "what a kill left behind the cursor stands in the file twice",
-        "sinks/fileoutput.py",
+        "sinks/jsonlines/fileoutput.py",
         "        if self._search and (replay or self._suspect):\n",
         "        if self._search and self._suspect:\n",
         ("tests/sinks/test_jsonlines.py",),
@@ -141,7 +141,7 @@ BUGS = (
     Bug(
         "rotated-files-forgotten",
         "what a kill left behind the cursor is written again when its file was rotated meanwhile",
-        "sinks/fileoutput.py",
+        "sinks/jsonlines/fileoutput.py",
         "        earlier = rotated_files(self._path) if self._rotation and replay else ()\n",
         "        earlier = ()\n",
         ("tests/sinks/test_trail.py",),
@@ -149,7 +149,7 @@ BUGS = (
     Bug(
         "original-removed-too-early",
         "a kill while a rotated file is compressed loses all of it",
-        "sinks/tidying.py",
+        "sinks/jsonlines/tidying.py",
         '        crash_point("rotate.compressed")\n',
         '        Path(path).unlink()\n        crash_point("rotate.compressed")\n',
         ("tests/sinks/test_crash.py",),
@@ -157,7 +157,7 @@ BUGS = (
     Bug(
         "numbers-begin-anew",
         "a rotated file is written over by the next one",
-        "sinks/rotation.py",
+        "sinks/jsonlines/rotation.py",
         "        number = files[-1].number + 1 if files else 1\n",
         "        number = 1\n",
         ("tests/sinks/test_rotation.py",),
@@ -165,7 +165,7 @@ BUGS = (
     Bug(
         "needed-file-removed",
         "a replay no longer finds what retention has removed, and writes it and all behind it again",
-        "sinks/tidying.py",
+        "sinks/jsonlines/tidying.py",
         "                if time.time() - Path(path).stat().st_mtime < _NEEDED_SECONDS:\n",
         "                if False:\n",
         ("tests/sinks/test_tidying.py",),

@@ -4,8 +4,8 @@ from tests.mutants.bug import Bug
 
 __all__ = ["BUGS"]
 
-_WINDOW = "sinks/kafka_window.py"
-_TRANSACTIONS = "sinks/kafka_transactions.py"
+_WINDOW = "sinks/kafka/window.py"
+_TRANSACTIONS = "sinks/kafka/transactions.py"
 _T = "tests/sinks/test_kafka_transactions.py"
 _W = "tests/sinks/test_kafka_window.py"
 _RESUME = "        return Resume(self._known.log_id, self._known.incarnation, self._known.position)\n"

@@ -4,9 +4,9 @@ from tests.mutants.bug import Bug
 
 __all__ = ["BUGS"]
 
-_SENDER = "sinks/webhook_sender.py"
-_CLIENT = "sinks/webhook_client.py"
-_ANSWERS = "sinks/webhook_answers.py"
+_SENDER = "sinks/webhook/sender.py"
+_CLIENT = "sinks/webhook/client.py"
+_ANSWERS = "sinks/webhook/answers.py"
 _TEST = "tests/sinks/test_webhook.py::"
 
 BUGS = (
@@ -29,10 +29,10 @@ BUGS = (
     Bug(
         "webhook-batch-rejected-whole",
         "one object that a receiver refuses sends all others of its batch to the dead letters",
-        "sinks/webhook.py",
+        "sinks/webhook/sink.py",
         "        if len(records) == 1 or not refusal.of_content:\n",
         "        if len(records) >= 1 or not refusal.of_content:\n",
-        (_TEST + "test_of_a_batch_only_those_are_rejected_that_are_to_blame",),
+        ("tests/sinks/test_webhook_batches.py::test_of_a_batch_only_those_are_rejected_that_are_to_blame",),
     ),
     Bug(
         "webhook-owned-by-its-body",
@@ -81,12 +81,12 @@ BUGS = (
         _ANSWERS,
         '    words = told(answer.body.decode("utf-8", "replace"), hide)\n',
         '    words = plain(answer.body.decode("utf-8", "replace"))\n',
-        (_TEST + "test_what_a_receiver_echoes_is_told_without_our_secrets",),
+        ("tests/sinks/test_webhook_echo.py::test_what_a_receiver_echoes_is_told_without_our_secrets",),
     ),
     Bug(
         "oauth2-asks-for-each-lane",
         "an issuer that is down is asked by every lane in turn, each for the whole timeout",
-        "sinks/webhook_auth.py",
+        "sinks/webhook/auth.py",
         "            if flight is None:\n",
         "            if flight is None or flight:\n",
         ("tests/sinks/test_webhook_auth.py::test_all_who_wait_share_one_token_and_one_failure",),
@@ -94,7 +94,7 @@ BUGS = (
     Bug(
         "webhook-secret-read-once",
         "a rotated token is not used before a restart: every record is refused",
-        "sinks/webhook_secrets.py",
+        "sinks/webhook/secrets.py",
         "        if self._found is not None and now < self._until:\n",
         "        if self._found is not None:\n",
         ("tests/sinks/test_webhook_auth.py::test_a_bearer_token_is_read_again_when_it_was_rotated",),

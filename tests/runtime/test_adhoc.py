@@ -10,7 +10,7 @@ import trio
 
 from bridge.runtime.adhoc import STDOUT
 from bridge.simulator import Simulator
-from sinks.lines import Lines
+from sinks.jsonlines.lines import Lines
 from tests.end_to_end.program import bridge, clean_environment
 
 NOT_FOR_A_WATCH: Final = {
@@ -24,8 +24,8 @@ NOT_FOR_A_WATCH: Final = {
     "prometheus_client",
     "trio.testing",
     # Our own, for other commands, other outputs and things that went wrong.
-    "sinks.jsonlines",
-    "sinks.rotation",
+    "sinks.jsonlines.sink",
+    "sinks.jsonlines.rotation",
     "bridge.config",
     "bridge.operations.http",
     "bridge.operations.metrics",
@@ -68,5 +68,5 @@ async def test_a_watch_has_loaded_nothing_it_does_not_use_when_it_shows_the_firs
     report = errors.read_text()
     loaded = {line.rpartition("|")[2].strip() for line in report.splitlines()}
     assert b'"ADDED"' in first
-    assert loaded >= {"bridge.runtime.adhoc", "trio", "sinks.appendfile"}
+    assert loaded >= {"bridge.runtime.adhoc", "trio", "sinks.jsonlines.appendfile"}
     assert not loaded & NOT_FOR_A_WATCH

@@ -13,6 +13,7 @@ from bridge.changes.deadletter import DeadLetter
 from bridge.changes.envelope import Bridge
 from bridge.changes.reconcile import Inventory, Known
 from bridge.config import load
+from bridge.delivery.stats import SinkStats
 from bridge.errors import UsageError
 from bridge.runtime.commands import Commands
 from bridge.runtime.health import Health
@@ -215,6 +216,15 @@ async def test_a_sink_that_is_not_open_yet_is_said_so(bench: Bench) -> None:
     assert [(stream["stream"], stream["state"]) for stream in status["streams"]] == [
         ("cm", "starting"), ("pods", "starting"),
     ]  # fmt: skip
+
+
+async def test_why_a_sink_is_as_it_is_and_what_the_log_keeps_for_it_are_told_together(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stats = [SinkStats("all", reason="refused", kept="9 MiB"), SinkStats("some", kept="1 MiB")]
+    monkeypatch.setattr(Outlets, "stats", stats)
+    status = await bench.ask("status")
+    assert [sink["reason"] for sink in status["sinks"]] == ["refused; 9 MiB", "1 MiB"]
 
 
 @pytest.mark.parametrize("ids", ["7", ["7"], 7, [None], [True], [0], [-1], [2**63], [10**40], [7.0]])

@@ -94,7 +94,10 @@ class SlowToOpen:
         return opened
 
 
-async def test_a_sink_that_the_log_went_on_without_is_not_taken_for_a_new_one_when_it_is_resumed() -> None:
+@pytest.mark.parametrize("returns", ["by resume", "by a restart"])
+async def test_a_sink_that_the_log_went_on_without_is_not_taken_for_a_new_one_when_it_returns(
+    returns: str,
+) -> None:
     """A new one is not sent what `initial: skip` leaves out; this one has missed it."""
     log, owed = MemoryLog(), list[tuple[str, Cause]]()
 
@@ -109,8 +112,14 @@ async def test_a_sink_that_the_log_went_on_without_is_not_taken_for_a_new_one_wh
         change = Change("ADDED", "watch", 1, "n", "a", "u", "7", 0, b"{}")
         await log.append(PODS, "", lambda _: [change], size=1)
         await wait_all_tasks_blocked()  # the other one takes it, and the log forgets it
-        await outlets.resume("first")
+        if returns == "by resume":
+            await outlets.resume("first")
         nursery.cancel_scope.cancel()
+    if returns == "by a restart":
+        async with trio.open_nursery() as nursery:
+            again = Outlets(configured(ScriptedSink(), ScriptedSink()), log, owe)
+            await again.open(Bridge("c", "cluster-uid"), nursery)
+            nursery.cancel_scope.cancel()
     assert owed == [("first", Cause.STATE_LOST)]
 
 

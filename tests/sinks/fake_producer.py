@@ -10,15 +10,16 @@ import msgspec
 import trio
 from confluent_kafka import KafkaException
 
-from sinks import kafka_link, kafka_transactions
-from sinks.kafka_cursor import Cursor, CursorStore, Unreadable
+from sinks.kafka import link as kafka_link
+from sinks.kafka import transactions as kafka_transactions
+from sinks.kafka.cursor import Cursor, CursorStore, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pytest
 
-    from sinks.kafka_window import Slot
+    from sinks.kafka.window import Slot
 
 _RECONNECT_SECONDS = 5
 

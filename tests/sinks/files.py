@@ -12,8 +12,8 @@ import zstandard
 
 from bridge.changes.change import Change
 from bridge.delivery.sink import Delivery
-from sinks.jsonlines import JsonLines
-from sinks.rotation import PACKED, Rotate, rotated_files
+from sinks.jsonlines.rotation import PACKED, Rotate, rotated_files
+from sinks.jsonlines.sink import JsonLines
 from tests.delivery.fakes import change, records
 
 LINE = 40

@@ -18,7 +18,7 @@ from tests.sinks.kafka_support import BRIDGE, PODS, START, check_whole, fresh
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sinks.kafka import Kafka
+    from sinks.kafka.sink import Kafka
     from tests.sinks.kafka_support import Got
 
 KEYS = 7
@@ -43,7 +43,7 @@ class Flow:
         plan = Plan(fresh("flow"), BRIDGE, retry=Retry(initial=0.05, max=1.0))
         hooks = Hooks(streams=lambda: [PODS])
         self.worker = Worker(plan, sink, self._log, START, hooks=hooks, logger=self._hear)
-        sink._runtime.incidents = Incidents(self._hear)
+        sink._kept.incidents = Incidents(self._hear)
         self._token: trio.lowlevel.TrioToken | None = None
 
     @contextlib.asynccontextmanager
@@ -58,6 +58,11 @@ class Flow:
             flowing.cancel()
             assert await self.worker.drain(trio.current_time() + _PATIENCE_SECONDS), self.worker.stats
             nursery.cancel_scope.cancel()
+
+    @property
+    def end(self) -> int:
+        """Position of the newest change."""
+        return self._log.end()
 
     async def goes_on(self) -> None:
         """Returns when Kafka owns records that are newer than this call."""

@@ -19,9 +19,9 @@ from bridge.changes.change import Batch, Change, StreamInfo
 from bridge.changes.envelope import Bridge, Renderer
 from bridge.delivery.sink import ClosedPipe, Resume
 from bridge.delivery.worker import Plan, Worker
-from sinks import lines
-from sinks.jsonlines import JsonLines
-from sinks.rotation import Rotate, rotated_files
+from sinks.jsonlines import lines
+from sinks.jsonlines.rotation import Rotate, rotated_files
+from sinks.jsonlines.sink import JsonLines
 
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")

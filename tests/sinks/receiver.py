@@ -17,7 +17,7 @@ import trio
 from bridge.changes.record import Record
 from bridge.delivery.sink import Context, Delivery, Resume
 from bridge.secret import Secret
-from sinks.webhook import Webhook
+from sinks.webhook.sink import Webhook
 from tests.delivery.fakes import PODS, change
 
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests, 32 bytes ok").decode()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.delivery.sink import Unavailable
-from sinks import appendfile
-from sinks.appendfile import AppendFile, problem
+from sinks.jsonlines import appendfile
+from sinks.jsonlines.appendfile import AppendFile, problem
 
 LINES = b'{"type":"ADDED","n":1}\n{"type":"DELETED","n":2}\n'
 TORN = b'{"type":"MODIFIED","name":"caf\xc3\xa9","object":{"a":"\\n"}}'

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bridge.delivery.sink import Context, Delivery, Forgetting, Resume, Unavailable
-from sinks import filecursor
-from sinks.jsonlines import JsonLines
+from sinks.jsonlines import filecursor
+from sinks.jsonlines.sink import JsonLines
 from tests.delivery.fakes import records
 from tests.sinks.files import everything, got, line, make_directory, move, names, put, rotating, text
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bridge.delivery.sink import Checked, Context, Delivery, Resume, Sink, Unavailable
 from bridge.errors import InvariantError
-from sinks import fileoutput
-from sinks.jsonlines import JsonLines
+from sinks.jsonlines import fileoutput
+from sinks.jsonlines.sink import JsonLines
 from tests.delivery.fakes import records
 
 
@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 def test_it_is_a_sink_and_shows_its_options_only() -> None:
     assert isinstance(JsonLines("x"), Sink)
     assert isinstance(JsonLines("x"), Checked)
-    assert repr(JsonLines("x")) == "JsonLines(path='x')"
+    assert repr(JsonLines("x")) == "JsonLines(path='x', rotate=None)"
     assert JsonLines("x") == JsonLines("x")
 
 
@@ -241,7 +241,7 @@ async def test_a_cancelled_delivery_to_a_file_is_finished_first(path: Path) -> N
 LIMITED = """
 import resource, sys, trio
 from bridge.delivery.sink import Delivery, Unavailable
-from sinks.jsonlines import JsonLines
+from sinks.jsonlines.sink import JsonLines
 from tests.delivery.fakes import records
 limit, path = int(sys.argv[1]), sys.argv[2]
 async def main():

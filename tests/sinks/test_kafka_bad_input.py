@@ -12,8 +12,8 @@ import trio
 
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
-from sinks.kafka_errors import connection_trouble, delivery_trouble
-from sinks.kafka_options import Sasl, Tls
+from sinks.kafka.errors import connection_trouble, delivery_trouble
+from sinks.kafka.options import Sasl, Tls
 from tests.sinks.kafka_support import START, context, fresh, sink
 
 if TYPE_CHECKING:
@@ -226,13 +226,13 @@ def test_what_a_connection_says_becomes_a_sentence(name: str, text: str, sentenc
     [
         (
             "TOPIC_AUTHORIZATION_FAILED",
-            "not allow this user to write to topic t; an administrator must run: ACLS",
+            "not allow this user to write to topic t; an administrator must run: ACLS t",
         ),
-        ("CLUSTER_AUTHORIZATION_FAILED", "an administrator must run: ACLS"),
-        ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "its transactional id; an administrator must run: ACLS"),
-        ("UNKNOWN_TOPIC_OR_PART", "Topic t does not exist: create it, with cleanup.policy=compact"),
+        ("CLUSTER_AUTHORIZATION_FAILED", "an administrator must run: ACLS t"),
+        ("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "its transactional id; an administrator must run: ACLS t"),
+        ("UNKNOWN_TOPIC_OR_PART", "Topic t does not exist: create it or set `createTopics`."),
         ("CORRUPT", "Kafka did not take a record for topic t: words (CORRUPT)."),
     ],
 )
 def test_what_a_message_met_becomes_a_sentence(name: str, part: str) -> None:
-    assert part in delivery_trouble(name, "words", "t", "ACLS").sentence
+    assert part in delivery_trouble(name, "words", "t", lambda topics: [f"ACLS {t}" for t in topics]).sentence

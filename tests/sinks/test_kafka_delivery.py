@@ -13,12 +13,12 @@ from bridge.changes.envelope import Format
 from bridge.delivery.sink import Checked, Context, Delivery, Rejected, Sink, Stopped, Unavailable
 from bridge.errors import InvariantError
 from bridge.secret import Secret
-from sinks import kafka_session
-from sinks.kafka import Kafka
-from sinks.kafka_admin import Findings, Preflight, Wanted
-from sinks.kafka_errors import Trouble
-from sinks.kafka_options import CreateTopics
-from sinks.kafka_session import CredentialsChanged
+from sinks.kafka import keeper as kafka_keeper
+from sinks.kafka.admin import Findings, Preflight, Wanted
+from sinks.kafka.errors import Trouble
+from sinks.kafka.options import CreateTopics
+from sinks.kafka.session import CredentialsChanged
+from sinks.kafka.sink import Kafka
 from tests.sinks.kafka_support import (
     BRIDGE,
     PODS,
@@ -45,11 +45,11 @@ def topic() -> str:
     return fresh("topic")
 
 
-def test_it_is_a_sink_and_its_repr_is_the_destination_only() -> None:
-    kafka = Kafka("b:9092", "t", properties={"compression.type": Secret(value=b"lz4")})
+def test_it_is_a_sink_that_shows_no_secret() -> None:
+    kafka = Kafka("b:9092", "t", properties={"ssl.key.password": Secret(value=b"s3ntinel")})
     assert isinstance(kafka, Sink)
     assert isinstance(kafka, Checked)
-    assert repr(kafka) == "Kafka(bootstrap_servers='b:9092', topic='t', control_topic=None)"
+    assert "s3ntinel" not in repr(kafka)
 
 
 async def test_a_record_has_its_key_its_value_and_all_headers(kafka: Broker, topic: str) -> None:
@@ -249,14 +249,14 @@ async def test_a_topic_just_made_is_looked_for_again_before_it_is_called_missing
     class Lagging(Preflight):
         looks = 0
 
-        def look(self, wanted: Wanted, acls: str) -> Findings:
+        def look(self, wanted: Wanted) -> Findings:
             Lagging.looks += 1
-            found = super().look(wanted, acls)
+            found = super().look(wanted)
             if Lagging.looks < 4:
                 found.missing = wanted.names
             return found
 
-    monkeypatch.setattr(kafka_session, "Preflight", Lagging)
+    monkeypatch.setattr(kafka_keeper, "Preflight", Lagging)
     async with opened(sink(kafka.bootstrap, topic)) as open_sink:
         await open_sink.deliver(delivery(record(1)))
         assert [m.position for m in await read(kafka.bootstrap, topic)] == [1]
@@ -267,6 +267,38 @@ async def test_tombstones_without_compaction_are_worth_a_word(kafka: Broker, top
     (advice,) = await sink(kafka.bootstrap, topic).problems(context())
     assert f"Topic {topic} has cleanup.policy=delete, so tombstones remove nothing" in advice
     assert await sink(kafka.bootstrap, topic, on_delete="event").problems(context()) == []
+
+
+async def test_a_control_topic_that_is_compacted_is_worth_a_word(kafka: Broker, topic: str) -> None:
+    """All control messages of a resource have one key."""
+    control = f"{topic}-control"
+    create_topic(kafka.bootstrap, control, **{"cleanup.policy": "compact"})
+    (advice,) = await sink(kafka.bootstrap, topic, control_topic=control).problems(context())
+    assert advice.startswith(f"The control topic {control} has cleanup.policy=compact")
+    assert advice.endswith("set cleanup.policy=delete.")
+
+
+async def test_each_missing_topic_is_told_with_how_to_make_it(kafka: Broker, topic: str) -> None:
+    where = context()
+    missing = sink(kafka.bootstrap, topic, create_topics=None, delivery="transactional")
+    assert sorted(await missing.problems(where)) == sorted(
+        f"Topic {name} does not exist: create it, with {how}, or set `createTopics`."
+        for name, how in {
+            f"kube-bridge.c.{where.name}.cursor": "one partition and cleanup.policy=compact",
+            topic: "cleanup.policy=compact",
+            f"{topic}.control": "cleanup.policy=delete",
+        }.items()
+    )
+
+
+async def test_topics_that_could_not_be_made_are_told_by_a_check(kafka: Broker, topic: str) -> None:
+    """Here there is one broker."""
+    problems = await sink(kafka.bootstrap, topic, create_topics=CreateTopics(1, 3)).problems(context())
+    assert [problem.split(" (")[0] for problem in problems] == [
+        f"Topic {topic} cannot be created",
+        f"Topic {topic}.control cannot be created",
+    ]
+    assert all(problem.endswith("check `createTopics`.") for problem in problems)
 
 
 async def test_checking_makes_no_topic(kafka: Broker, topic: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from sinks import kafka_session
+from sinks.kafka import keeper as kafka_keeper
 from tests.sinks.kafka_flow import Flow
 from tests.sinks.kafka_support import fresh, read, sink
 
@@ -29,7 +29,7 @@ async def at_open(broker: Broker, flow: Flow) -> str:
 
 async def before_the_first_record(broker: Broker, flow: Flow) -> str:
     """After the topics were looked at."""
-    inspect, frozen = kafka_session._inspect, trio.Event()
+    inspect, frozen = kafka_keeper.inspect, trio.Event()
 
     def freezing(*arguments: Any) -> Any:
         found = inspect(*arguments)
@@ -39,7 +39,7 @@ async def before_the_first_record(broker: Broker, flow: Flow) -> str:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kafka_session, "_inspect", freezing)
+        patch.setattr(kafka_keeper, "inspect", freezing)
         async with flow.running():
             await frozen.wait()
             sentence = await flow.hears_of_trouble(SECONDS)

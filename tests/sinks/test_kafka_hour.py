@@ -12,15 +12,17 @@ import trio.testing
 from bridge.delivery.pacing import Retry
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.logs import Incidents
-from sinks import kafka_link, kafka_transactions
-from sinks.kafka import Kafka
-from sinks.kafka_session import Session
+from sinks.kafka import link as kafka_link
+from sinks.kafka import transactions as kafka_transactions
+from sinks.kafka.keeper import Keeper
+from sinks.kafka.session import Session
+from sinks.kafka.sink import Kafka
 from tests.delivery.fakes import MemoryLog, change
 from tests.sinks.fake_producer import TransactionBroker, install
 from tests.sinks.kafka_support import BRIDGE, PODS, START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.sinks.fake_producer import Producer
 
@@ -37,11 +39,12 @@ def without_threads(patch: pytest.MonkeyPatch, seconds: Callable[[], float]) -> 
         await trio.sleep(seconds())
         return function(*arguments)
 
-    async def check(*_: object) -> None:
+    async def check(*_: object) -> Sequence[str]:
         await trio.lowlevel.checkpoint()
+        return ()
 
     patch.setattr(Session, "_blocking", blocking)
-    patch.setattr(Session, "_check", check)
+    patch.setattr(Keeper, "check", check)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ class Hour:
         self.records = records
         self.said: list[str] = []
         self.log = MemoryLog()
-        kafka._runtime.incidents = Incidents(self._hear, clock=trio.current_time)
+        kafka._kept.incidents = Incidents(self._hear, clock=trio.current_time)
         hooks = Hooks(streams=lambda: [PODS])
         plan = Plan("out", BRIDGE, retry=Retry())
         self.worker = Worker(plan, kafka, self.log, START, hooks=hooks, logger=self._hear)

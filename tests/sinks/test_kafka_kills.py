@@ -31,7 +31,7 @@ RECORDS = 20
 WAIT_SECONDS = 90
 # Each run is forked from a process that has imported everything: a start costs no second.
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.sinks.kafka_program", "sinks.kafka_session"])
+_forks.set_forkserver_preload(["tests.sinks.kafka_program", "sinks.kafka.session"])
 
 
 class Bridge:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +18,15 @@ from bridge.config.loader import loads
 from bridge.delivery.sink import Unavailable
 from bridge.logs import Level
 from bridge.secret import Secret, SecretError
-from sinks.kafka import Kafka
-from sinks.kafka_admin import Broken, Findings, Wanted
-from sinks.kafka_client import message_max_bytes, security, token_of
-from sinks.kafka_errors import Trouble
-from sinks.kafka_options import Sasl, Tls
-from sinks.kafka_token import Token
-from sinks.kafka_topics import Topics, acl_lines, name_problem
-from sinks.kafka_voice import Voice
+from sinks.kafka.admin import Broken, Findings, Wanted
+from sinks.kafka.client import message_max_bytes, security, token_of
+from sinks.kafka.errors import Trouble, delivery_trouble
+from sinks.kafka.options import Sasl, Tls
+from sinks.kafka.plan import Plan as KafkaPlan
+from sinks.kafka.sink import Kafka
+from sinks.kafka.token import Token
+from sinks.kafka.topics import Topics, acl_lines, name_problem
+from sinks.kafka.voice import Voice
 from tests.sinks.kafka_support import PODS, START, context, delivery, record
 
 DEPLOYMENTS = StreamInfo("web", "apps", "v1", "deployments", "Deployment")
@@ -221,6 +223,16 @@ def test_rights_are_printed_as_the_commands_that_give_them() -> None:
     ]
 
 
+def test_a_right_that_is_taken_away_is_told_with_the_topic_that_it_was_for() -> None:
+    """And where a client's error names none, with all topics that can be named."""
+    plan = KafkaPlan(Kafka("b:9092", "t.{resource}"), context())
+    taken_away = delivery_trouble("TOPIC_AUTHORIZATION_FAILED", "", "t.pods", plan.acls).sentence
+    assert "write to topic t.pods; " in taken_away
+    assert re.findall(r"--topic (\S+)", taken_away) == ["t.pods"]
+    fatal = delivery_trouble("CLUSTER_AUTHORIZATION_FAILED", "", "", plan.acls).sentence
+    assert re.findall(r"--topic (\S+)", fatal) == ["t.pods", "t.pods.control"]
+
+
 def test_security_becomes_properties_of_librdkafka(tmp_path: Path) -> None:
     assert security(None, None, None) == {"security.protocol": "PLAINTEXT"}
     both = security(
@@ -291,7 +303,7 @@ def test_a_program_that_gives_no_token_is_told_in_a_sentence_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
 ) -> None:
     if "sleep" in text:
-        monkeypatch.setattr("sinks.kafka_token.RUN_SECONDS", 0.2)
+        monkeypatch.setattr("sinks.kafka.token.RUN_SECONDS", 0.2)
     token = program(tmp_path, text)
     with pytest.raises(SecretError) as error:
         token.prepare()
@@ -363,7 +375,7 @@ async def test_a_topic_that_a_record_names_first_is_looked_at_as_what_its_record
         looked_at.append(wanted)
         raise Broken(Trouble("enough", "enough", certain=True))
 
-    monkeypatch.setattr("sinks.kafka_session._inspect", inspect)
+    monkeypatch.setattr("sinks.kafka.keeper.inspect", inspect)
     kafka = Kafka("127.0.0.1:1", "audit.control", control_topic="gaps")
     for change in ("MODIFIED", "RESYNC"):
         async with kafka:

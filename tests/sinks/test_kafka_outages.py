@@ -9,13 +9,13 @@ import pytest
 import trio
 
 from bridge.delivery.sink import Delivery, Unavailable
-from sinks import kafka_link
+from sinks.kafka import link as kafka_link
 from tests.sinks.kafka_support import check_whole, fresh, opened, read, sink, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sinks.kafka import Kafka
+    from sinks.kafka.sink import Kafka
     from tests.components.kafka import Broker
 
 BATCH = 40

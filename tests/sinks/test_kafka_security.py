@@ -15,7 +15,7 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
-from sinks.kafka_options import Sasl, Tls
+from sinks.kafka.options import Sasl, Tls
 from tests.sinks.kafka_support import (
     START,
     context,
@@ -156,20 +156,22 @@ async def test_a_missing_right_is_named_with_the_command_that_gives_it(kafka: Br
     create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"})
     sasl = Sasl("PLAIN", "bob", Secret(value=b"bob-secret"))
     kafka_sink = sink(kafka.address("SASLPLAIN"), topic, create_topics=None, sasl=sasl)
-    problems = await kafka_sink.problems(context())
-    command = f"kafka-acls --bootstrap-server {kafka.address('SASLPLAIN')} --add --allow-principal User:bob"
-    assert problems
-    assert all("Kafka does not allow this user to write to topic" in problem for problem in problems)
-    assert (
-        f"{command} --operation Write --operation Describe --operation DescribeConfigs --topic {topic}"
-        in problems[0]
-    )
+    (problem,) = await kafka_sink.problems(context())
+    command = f"kafka-acls --bootstrap-server {kafka.address('SASLPLAIN')} --command-config admin.properties"
+    command += " --add --allow-principal User:bob"
+    rights = "--operation Write --operation Describe --operation DescribeConfigs"
+    topics = f"{topic}, {topic}.control"
+    assert problem.splitlines() == [
+        f"Kafka does not allow this user to write to topic {topics}; an administrator must run:",
+        f"      {command} {rights} --topic {topic}",
+        f"      {command} {rights} --topic {topic}.control",
+    ]
     async with kafka_sink:
         with pytest.raises(Unavailable, match="an administrator must run: kafka-acls") as missing:
             await kafka_sink.open(START, context())
         assert missing.value.reason == "authorization"
     allow(kafka, "User:bob", ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
-    assert any(f"write to topic {topic}; " in problem for problem in await kafka_sink.problems(context()))
+    assert any(f"to topic {topic}, " in problem for problem in await kafka_sink.problems(context()))
     allow_topic(kafka, "User:bob", topic)
     assert await kafka_sink.problems(context()) == []
     async with opened(kafka_sink) as open_sink:
@@ -182,8 +184,12 @@ async def test_the_printed_commands_are_all_that_a_transactional_sink_needs(kafk
     sasl = Sasl("SCRAM-SHA-256", "bob", Secret(value=b"bob-secret"))
     kafka_sink = sink(kafka.address("SASLPLAIN"), topic, delivery="transactional", sasl=sasl)
     problem = (await kafka_sink.problems(where))[0]
-    for line in problem.partition("must run: ")[2].split(" ; "):
+    commands = problem.splitlines()[1:]
+    assert len(commands) == len(set(commands)) == 5, "each once"
+    for line in commands:
         words = line.replace(kafka.address("SASLPLAIN"), kafka.bootstrap).split()
+        assert words[3:5] == ["--command-config", "admin.properties"]
+        del words[3:5]  # here nobody needs to log in
         assert words[0] == "kafka-acls"
         kafka.tool("org.apache.kafka.tools.AclCommand", *words[1:])
     async with opened(kafka_sink, where) as open_sink:

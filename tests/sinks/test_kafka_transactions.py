@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 from confluent_kafka import KafkaException, Producer
 
 from bridge.delivery.sink import Context, Overlap, Rejected, Resume, Stopped, Unavailable
 from bridge.secret import Secret
-from sinks import kafka_transactions
-from sinks.kafka import Kafka
+from sinks.kafka import transactions as kafka_transactions
+from sinks.kafka.cursor import Cursor
+from sinks.kafka.ends import Aborted, Moved
+from sinks.kafka.sink import Kafka
 from tests.sinks.kafka_support import (
     START,
     context,
@@ -83,6 +86,17 @@ async def test_a_log_that_kafka_does_not_know_is_told_not_decided(
     assert await positions(kafka, topic) == [1, 2, 3, 4, 5, 1, 2, 3]
 
 
+async def test_a_kafka_without_a_cursor_says_that_it_has_nothing_and_gets_what_follows(
+    kafka: Broker, topic: str, where: Context
+) -> None:
+    """The worker then tells that the destination was emptied, and goes on where the log is."""
+    async with transactional(kafka, topic) as emptied:
+        assert await emptied.open(Resume("log", 2, 5), where) == Resume("log", 2, 0)
+        await emptied.deliver(span(6, 8))
+        assert await emptied.open(Resume("log", 2, 5), where) == Resume("log", 2, 8)
+    assert await positions(kafka, topic) == [6, 7, 8]
+
+
 async def test_a_log_that_went_back_is_not_skipped_to_its_head(
     kafka: Broker, topic: str, where: Context
 ) -> None:
@@ -98,10 +112,44 @@ async def test_a_second_instance_fences_the_first(kafka: Broker, topic: str, whe
     async with opened(transactional(kafka, topic), where) as first:
         await first.deliver(span(1, 5))
         async with opened(transactional(kafka, topic), where) as second:
+            await second.deliver(span(6, 7))
             with pytest.raises(Stopped, match="Another instance has taken over the transactional id"):
                 await first.deliver(span(6, 9))
-            await second.deliver(span(6, 7))
+            await second.deliver(span(8, 8))
+    assert await positions(kafka, topic) == list(range(1, 9))
+
+
+async def test_who_is_refused_for_its_place_fences_nobody(kafka: Broker, topic: str, where: Context) -> None:
+    """A second bridge with a state of its own: its worker ends it after `open`."""
+    async with opened(transactional(kafka, topic), where) as first:
+        await first.deliver(span(1, 5))
+        async with transactional(kafka, topic) as second:
+            assert await second.open(Resume("another-log", 1, 0), where) == Resume("log", 1, 5)
+        await first.deliver(span(6, 7))
     assert await positions(kafka, topic) == list(range(1, 8))
+
+
+async def test_what_an_earlier_instance_commits_behind_our_look_is_not_sent_again(
+    kafka: Broker, topic: str, where: Context
+) -> None:
+    """Its transaction is still open when the cursor is read, and that keeps nobody waiting."""
+    cursor_topic = f"kube-bridge.c.{where.name}.cursor"
+    async with transactional(kafka, topic) as second:
+        await second.open(START, where)  # makes the topics
+        name = f"kube-bridge.c.{where.name}"
+        first = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": name})
+        await trio.to_thread.run_sync(first.init_transactions, 20)
+        first.begin_transaction()
+        value = msgspec.json.encode(Cursor("log", 1, 3, "mark"))
+        first.produce(cursor_topic, value, name)
+        await trio.to_thread.run_sync(first.flush, 20)
+        assert await second.open(START, where) == START
+        await trio.to_thread.run_sync(first.commit_transaction, 20)
+        with pytest.raises(Moved, match="asked anew"):
+            await second.deliver(span(1, 5))
+        assert await second.open(START, where) == Resume("log", 1, 3)
+        await second.deliver(span(4, 5))
+    assert await positions(kafka, topic) == [4, 5]
 
 
 async def test_a_refused_record_stays_before_the_cursor_until_it_is_a_dead_letter(
@@ -147,7 +195,7 @@ def test_an_abort_is_explained_by_its_cause_not_by_what_it_took_back() -> None:
     """Seen on a busy machine: the cursor's message was taken back before the culprit's error was told."""
     taken_back = ("_PURGE_QUEUE", "Local: Purged in queue", "cursor")
     culprit = ("MSG_SIZE_TOO_LARGE", "Broker: Message size too large", "t")
-    assert kafka_transactions._Aborted([taken_back, culprit, taken_back]).errors == [
+    assert Aborted([taken_back, culprit, taken_back]).errors == [
         culprit,
         taken_back,
         taken_back,

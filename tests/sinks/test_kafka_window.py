@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery.sink import Unavailable
-from sinks.kafka_link import Link, Parcel
-from sinks.kafka_messages import Message
-from sinks.kafka_voice import Voice
-from sinks.kafka_window import LIMIT, Window
+from sinks.kafka.link import Link, Parcel
+from sinks.kafka.messages import Message
+from sinks.kafka.voice import Voice
+from sinks.kafka.window import LIMIT, Window
 from tests.sinks.fake_producer import Error, Producer, install
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Caller:
     """Calls a link as the session does: one after the other, several on their way."""
 
     def __init__(self) -> None:
-        self.link = Link({}, Voice("out", "b:9092", ()), "ACLS")
+        self.link = Link({}, Voice("out", "b:9092", ()), lambda _topics: ["ACLS"])
         self.order = trio.StrictFIFOLock()
         self.calls = 0
         self.refused: dict[int, str] = {}

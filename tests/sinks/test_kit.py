@@ -9,8 +9,8 @@ import pytest
 
 from bridge.changes.envelope import Format
 from bridge.testing import check_sink
-from sinks.jsonlines import JsonLines
-from sinks.rotation import Rotate
+from sinks.jsonlines.rotation import Rotate
+from sinks.jsonlines.sink import JsonLines
 from tests.sinks.files import everything
 
 ROTATIONS = {

@@ -7,9 +7,9 @@ import pytest
 import trio
 
 from bridge.delivery.sink import Reopened, Unavailable
-from sinks import appendfile
-from sinks.jsonlines import JsonLines
-from sinks.rotation import Rotate
+from sinks.jsonlines import appendfile
+from sinks.jsonlines.rotation import Rotate
+from sinks.jsonlines.sink import JsonLines
 from tests.sinks.files import delivery, got, lines, make_directory, move, remove_directory, rotating, text
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.delivery.sink import ClosedPipe, Unavailable
-from sinks.outlet import Outlet
+from sinks.jsonlines.outlet import Outlet
 from tests.sinks.program import expected
 
 COUNT, PAD = 400, 3000
@@ -60,7 +60,7 @@ def test_standard_output_may_be_a_file_and_is_appended_to_as_the_shell_says(tmp_
 BLOCKED = """
 import trio
 from bridge.delivery.sink import Delivery
-from sinks.jsonlines import JsonLines
+from sinks.jsonlines.sink import JsonLines
 from tests.delivery.fakes import records
 async def main():
     async with JsonLines("-") as sink:

@@ -9,8 +9,8 @@ import pytest
 import trio
 import zstandard
 
-from sinks import tidying
-from sinks.rotation import PACKED, UNFINISHED, rotated_files
+from sinks.jsonlines import tidying
+from sinks.jsonlines.rotation import PACKED, UNFINISHED, rotated_files
 from tests.sinks.files import (
     deliver,
     delivery,

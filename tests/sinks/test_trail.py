@@ -9,8 +9,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks import trail
-from sinks.rotation import PACKED
+from sinks.jsonlines import trail
+from sinks.jsonlines.rotation import PACKED
 from tests.sinks.files import LINE, deliver, everything, got, lines, put, rotating, text
 
 

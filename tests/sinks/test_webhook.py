@@ -1,21 +1,16 @@
 """Webhooks against a receiver that answers as a script says, on real sockets."""
 
-import base64
 import gzip
-import html
 import json
 import time
-from collections.abc import Callable, Sequence
-from urllib.parse import quote, quote_plus
 
 import pytest
 import trio
 
 from bridge.delivery.sink import Checked, Rejected, Sink, Sparing, Stopped, Unavailable
 from bridge.errors import InvariantError
-from sinks.webhook import Webhook
-from sinks.webhook_auth import AuthOptions, BasicOptions
-from sinks.webhook_client import MOST_BODY
+from sinks.webhook.client import MOST_BODY
+from sinks.webhook.sink import Webhook
 from tests.sinks.receiver import (
     OTHER,
     SECRET,
@@ -36,7 +31,6 @@ from tests.sinks.receiver import (
     verify,
 )
 
-NOT_SHOWN = "its words repeat a secret of ours and are not shown"
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -113,7 +107,7 @@ async def test_every_attempt_has_the_same_id_and_a_signature_of_its_own(
 ) -> None:
     moments = iter(range(10))
     start = int(time.time()) - 100
-    monkeypatch.setattr("sinks.webhook_sender.time.time", lambda: start + 10.5 * next(moments))
+    monkeypatch.setattr("sinks.webhook.sender.time.time", lambda: start + 10.5 * next(moments))
     async with receiving(answer(503), hangs_up, answer(429)) as receiver, hooked(receiver.url) as sink:
         for _ in range(2):
             with pytest.raises(Unavailable):
@@ -178,62 +172,6 @@ async def test_any_other_4xx_rejects_that_record_and_no_other(status: int) -> No
         assert list(caught.value.reasons) == [0]
         await send(sink, 3)
         assert receiver.ids == [record(number).id for number in (1, 2, 3)]
-
-
-async def test_what_a_receiver_echoes_is_told_without_our_secrets() -> None:
-    echo = answer(400, b"bad key s3ntinel-1")
-    headers = {"x-key": secret("s3ntinel-1")}
-    async with receiving(echo) as receiver, hooked(receiver.url, headers=headers) as sink:
-        with pytest.raises(Rejected) as caught:
-            await send(sink, 1)
-    assert caught.value.reasons[0].endswith(f"answered 400 Bad Request: {NOT_SHOWN}")
-
-
-async def test_what_a_receiver_echoes_is_told_without_the_keys_in_our_address() -> None:
-    echo = answer(400, b"no rule for /hook?key=s3ntinel%2F1, that is s3ntinel/1")
-    async with receiving(echo) as receiver, hooked(f"{receiver.url}?key=s3ntinel%2F1") as sink:
-        with pytest.raises(Rejected) as caught:
-            await send(sink, 1)
-    assert caught.value.reasons[0].endswith(f"answered 400 Bad Request: {NOT_SHOWN}")
-
-
-@pytest.mark.parametrize("password", ["p4ssword-1", "pw", 'q"/\u00e9 &1'])
-@pytest.mark.parametrize(
-    "form",
-    [
-        str,
-        lambda password: json.dumps({"password": password}),
-        lambda password: json.dumps({"password": password}, ensure_ascii=False).replace("/", "\\/"),
-        lambda password: f"p={quote(password, safe='')}&",
-        lambda password: f"p={quote_plus(password)}&",
-        lambda password: f"<{html.escape(password)}>, that is".lstrip("<"),
-        lambda password: base64.b64encode(password.encode()).decode(),
-        lambda password: base64.b64encode(f"me:{password}".encode()).decode(),
-    ],
-    ids=["plain", "json", "json with slashes", "url", "form", "html", "base64", "basic"],
-)
-async def test_a_password_is_not_told_in_whatever_form_it_is_echoed(
-    password: str, form: Callable[[str], str]
-) -> None:
-    auth = AuthOptions(basic=BasicOptions("me", secret(password)))
-    echo = answer(400, f"who is {form(password)} there?".encode())
-    async with receiving(echo) as receiver, hooked(receiver.url, auth=auth) as sink:
-        with pytest.raises(Rejected) as caught:
-            await send(sink, 1)
-    assert caught.value.reasons[0].endswith(f"answered 400 Bad Request: {NOT_SHOWN}")
-
-
-async def test_words_that_only_look_like_a_short_value_are_told() -> None:
-    """A password within another word is none, and a short text that stands in the clear is no secret."""
-    auth = AuthOptions(basic=BasicOptions("me", secret("pw")))
-    echo = answer(400, b"no spwan in prod")
-    headers = {"x-env": secret("prod")}
-    async with (
-        receiving(echo) as receiver,
-        hooked(f"{receiver.url}?v=no", auth=auth, headers=headers) as sink,
-    ):
-        with pytest.raises(Rejected, match="no spwan in prod"):
-            await send(sink, 1)
 
 
 # Answers that do not end, or not well
@@ -365,85 +303,3 @@ async def test_closing_leaves_no_connection_open() -> None:
 async def test_a_closed_sink_says_that_it_is_closed() -> None:
     with pytest.raises(InvariantError):
         await send(Webhook("http://h"), 1)
-
-
-# Batches
-
-
-def refusing(bad: set[int]) -> Step:
-    """400 for a batch that holds one of these."""
-
-    async def step(request: Received, stream: trio.abc.Stream) -> bool:
-        found = {item["n"] for item in json.loads(request.body)}
-        return await answer(400 if found & bad else 200)(request, stream)
-
-    return step
-
-
-@pytest.mark.parametrize("bad", [(), (0,), (15,), (3, 9), tuple(range(16))], ids=str)
-async def test_of_a_batch_only_those_are_rejected_that_are_to_blame(bad: Sequence[int]) -> None:
-    async with (
-        receiving(always=refusing(set(bad))) as receiver,
-        hooked(receiver.url, together=16) as sink,
-    ):
-        refused: list[int] = []
-        try:
-            await send(sink, *range(16))
-        except Rejected as error:
-            refused = sorted(error.reasons)
-        assert tuple(refused) == tuple(bad)
-        assert len(receiver.requests) <= max(1, 2 * 16 - 1)
-        owned = [
-            item["n"]
-            for request in receiver.requests
-            for item in verify(request)
-            if not {each["n"] for each in verify(request)} & set(bad)
-        ]
-        assert owned == [number for number in range(16) if number not in bad], "each once, and in order"
-
-
-async def test_each_request_of_a_batch_but_the_first_waits_for_the_rate_limit() -> None:
-    requests: list[Received] = []
-    admitted: list[tuple[int, int, int]] = []
-
-    async def admit(records: int, size: int) -> None:
-        await trio.lowlevel.checkpoint()
-        admitted.append((len(requests), records, size))
-
-    async with (
-        receiving(always=refusing({3})) as receiver,
-        hooked(receiver.url, together=8, admit=admit) as sink,
-    ):
-        requests = receiver.requests
-        with pytest.raises(Rejected):
-            await send(sink, *range(8))
-    size = len(record(0).value)
-    sent = [len(verify(request)) for request in requests]
-    assert sent == [8, 4, 2, 2, 1, 1, 4], "the first one was admitted before it came to the sink"
-    assert admitted == [(number, count, count * size) for number, count in enumerate(sent)][1:]
-
-
-async def test_a_batch_that_is_refused_whatever_it_holds_is_not_taken_apart() -> None:
-    async with receiving(always=answer(404)) as receiver, hooked(receiver.url, together=16) as sink:
-        with pytest.raises(Rejected) as caught:
-            await send(sink, *range(16))
-        assert sorted(caught.value.reasons) == list(range(16))
-        assert len(receiver.requests) == 1
-
-
-async def test_a_batch_that_comes_again_has_the_same_id() -> None:
-    async with receiving(answer(503)) as receiver, hooked(receiver.url, together=3) as sink:
-        with pytest.raises(Unavailable):
-            await send(sink, 1, 2, 3)
-        await send(sink, 1, 2, 3)
-        assert len(set(receiver.ids)) == 1
-        await send(sink, 1, 2)
-        assert len(set(receiver.ids)) == 2
-
-
-def test_one_record_a_request_unless_batching_is_asked_for() -> None:
-    assert Webhook("http://h").default_records == 1
-    assert Webhook("http://h").max_records > 100
-    assert Webhook("http://h", cloud_events="binary").max_records == 1
-    assert Webhook("http://h", cloud_events="structured").max_records == 1
-    assert Webhook("http://h", cloud_events="batch").default_records > 1

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.delivery.sink import Stopped, Unavailable
-from sinks.webhook_answers import Answer, Refusal, refusal, retry_after
+from sinks.webhook.answers import Answer, Refusal, refusal, retry_after
 
 NOW = datetime(2026, 11, 28, 12, 0, 0, tzinfo=UTC)
 URL = "https://h/k"

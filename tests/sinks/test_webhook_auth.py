@@ -12,9 +12,9 @@ import trio
 from bridge.delivery.sink import Rejected, Unavailable
 from bridge.logs import Level
 from bridge.secret import Secret
-from sinks.webhook import Webhook
-from sinks.webhook_auth import AuthOptions, BasicOptions, OAuth2Options
-from sinks.webhook_unwelcome import Unwelcome
+from sinks.webhook.auth import AuthOptions, BasicOptions, OAuth2Options
+from sinks.webhook.sink import Webhook
+from sinks.webhook.unwelcome import Unwelcome
 from tests.sinks.receiver import (
     CONTEXT,
     Received,

@@ -13,7 +13,7 @@ from bridge.changes.change import Change, StreamInfo
 from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.changes.record import Record
 from bridge.delivery.sink import Stopped
-from sinks.webhook_body import CloudEvents, Message, compose
+from sinks.webhook.body import CloudEvents, Message, compose
 from tests.changes.samples import BRIDGES, CHANGES, STREAMS
 from tests.sinks.receiver import record
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.delivery.sink import Unavailable
-from sinks.webhook import Webhook
+from sinks.webhook.sink import Webhook
 from tests.sinks.receiver import OTHER, SECRET, batch, hooked, record, secret
 
 PAGE = Path(__file__).parents[2] / "docs" / "webhook.md"

@@ -9,8 +9,8 @@ import trio
 
 from bridge.changes.envelope import Format
 from bridge.testing import UNWELCOME, check_sink
-from sinks.webhook import Webhook
-from sinks.webhook_body import CloudEvents
+from sinks.webhook.body import CloudEvents
+from sinks.webhook.sink import Webhook
 from tests.sinks.receiver import SECRET, Received, answer, ok, receiving, secret
 
 

@@ -12,7 +12,7 @@ from bridge.changes.envelope import Format, Renderer
 from bridge.delivery.sink import Resume
 from bridge.delivery.stats import SinkState
 from bridge.delivery.worker import Batching, Hooks, Plan, Worker
-from sinks.webhook import Webhook
+from sinks.webhook.sink import Webhook
 from tests.delivery.fakes import BRIDGE, PODS, START, Letters, MemoryLog
 from tests.sinks.receiver import (
     OTHER,

@@ -6,8 +6,8 @@ import pytest
 
 from bridge.config import ConfigError, Secret, loads
 from bridge.delivery.sink import Owning
-from sinks.webhook import Webhook
-from sinks.webhook_auth import AuthOptions, BasicOptions, OAuth2Options
+from sinks.webhook.auth import AuthOptions, BasicOptions, OAuth2Options
+from sinks.webhook.sink import Webhook
 from tests.sinks.receiver import SECRET
 
 START = """\

@@ -13,8 +13,8 @@ import trustme
 
 from bridge.delivery.sink import Context, Unavailable
 from bridge.secret import Secret
-from sinks.webhook import Webhook
-from sinks.webhook_tls import TlsOptions
+from sinks.webhook.sink import Webhook
+from sinks.webhook.tls import TlsOptions
 from tests.kubernetes.test_apiserver_proxies import context_for, proxying
 from tests.sinks.receiver import SECRET, answer, hooked, receiving, secret, send
 
@@ -147,7 +147,7 @@ async def test_a_plain_request_on_a_tls_port_is_told(authority: trustme.CA) -> N
 async def test_a_port_that_takes_the_connection_and_then_says_nothing_is_no_matter_of_the_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sinks.webhook_client._CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr("sinks.webhook.client._CONNECT_SECONDS", 0.05)
 
     async def say_nothing(_: trio.SocketStream) -> None:
         await trio.sleep_forever()

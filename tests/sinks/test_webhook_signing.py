@@ -8,7 +8,7 @@ import standardwebhooks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.webhook_signing import batch_id, signing_key, webhook_headers
+from sinks.webhook.signing import batch_id, signing_key, webhook_headers
 
 KEYS = st.binary(min_size=24, max_size=64)
 IDS = st.text("abcXYZ019_-%/~", min_size=1, max_size=80)

@@ -48,7 +48,7 @@ async def test_a_parked_sink_that_lost_records_is_fresh_after_any_number_of_rest
     for _ in range(2):
         async with SqliteLog.open(tmp_path) as log:
             opened = await log.open_sink("out", "f")
-            assert opened.fresh
+            assert (opened.fresh, opened.lost) == (True, True)
             assert opened.position >= position
     async with SqliteLog.open(tmp_path) as log:
         await log.request_snapshots([owed("out")])
@@ -67,7 +67,7 @@ async def test_a_fresh_sink_is_not_told_again_what_it_has_acknowledged(tmp_path:
         log.acknowledge("out", log.end() - 1)
         await log.release_sink("out")
         again = await log.open_sink("out", "f")
-        assert (again.position, again.fresh) == (log.end() - 1, True)
+        assert (again.position, again.fresh, again.lost) == (log.end() - 1, True, True)
         assert again.position > opened.position
 
 
@@ -89,7 +89,23 @@ async def test_another_destination_is_fresh_and_a_new_state_is_not(tmp_path: Pat
         assert not (await log.open_sink("out", "f")).fresh
     async with SqliteLog.open(tmp_path) as log:
         assert not (await log.open_sink("out", "f")).fresh, "still nothing that it could have missed"
-        assert (await log.open_sink("out", "another")).fresh
+        opened = await log.open_sink("out", "another")
+        assert (opened.fresh, opened.lost) == (True, False)
+
+
+async def test_a_new_sink_that_was_owed_nothing_is_no_new_one_once_it_has_lost_records(
+    tmp_path: Path,
+) -> None:
+    """One that takes streams with `initial: skip` only: what it missed later it is owed all the same."""
+    async with SqliteLog.open(tmp_path) as log:
+        await store(log, change("a", 1))
+    async with SqliteLog.open(tmp_path) as log:
+        opened = await log.open_sink("out", "f")
+        assert (opened.fresh, opened.lost) == (True, False)
+    await lose(tmp_path)
+    async with SqliteLog.open(tmp_path) as log:
+        opened = await log.open_sink("out", "f")
+        assert (opened.fresh, opened.lost) == (True, True)
 
 
 async def test_what_a_sink_left_out_is_known_after_a_restart_also_of_a_stream_that_was_away(

@@ -115,9 +115,7 @@ class Outages:
             raise AssertionError(f"loader errors {loader.errors[:3]}")
         history = history_of(self._cluster, since)
         names = [bridge.name for bridge in bridges.values()]
-        deadline = time.monotonic() + 90
-        while not self._all_there(names, history) and time.monotonic() < deadline:
-            time.sleep(1)
+        self._settle(names, history, seconds=90)
         for bridge in bridges.values():
             bridge.stop()
         events, tables, objects = self._read("events", names), self._read("table", names), self._objects()
@@ -146,6 +144,12 @@ class Outages:
         folder = self._folder / name
         folder.mkdir()
         return Bridge(folder, self._cluster, sinks, name=name)
+
+    def _settle(self, names: Sequence[str], history: Sequence[Fact], *, seconds: float) -> None:
+        """Give the bridges time to deliver the rest."""
+        deadline = time.monotonic() + seconds
+        while not self._all_there(names, history) and time.monotonic() < deadline:
+            time.sleep(1)
 
     def _all_there(self, names: Sequence[str], history: Sequence[Fact]) -> bool:
         """Whether each bridge's topics have as many records as etcd has writes; a look, no judge."""

@@ -1,0 +1,1 @@
+"""JSON lines: standard output, pipes and files that are rotated."""

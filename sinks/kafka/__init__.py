@@ -1,0 +1,1 @@
+"""Kafka: a compacted topic that equals the cluster, at least once or in transactions."""

@@ -1,0 +1,230 @@
+"""The topics of one open sink: looked at before records go there, and again and again while it is open.
+
+A topic that is gone is made again where that is configured. The producer keeps what it has until then: it
+never has the broker make one (`allow.auto.create.topics`).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+from confluent_kafka import KafkaException
+
+from bridge.delivery.sink import Stopped, Unavailable
+from bridge.logs import Level, log
+from bridge.secret import SecretError
+from sinks.kafka.admin import Broken, Findings, Identity, Preflight, Wanted
+from sinks.kafka.errors import Trouble, authorization, missing, refused_configuration
+from sinks.kafka.link import Parcel
+from sinks.kafka.options import CreateTopics
+from sinks.kafka.plan import Plan
+from sinks.kafka.voice import Voice
+
+__all__ = ["Keeper", "inspect", "rehearse"]
+
+_EVERY_SECONDS: Final = 5.0
+
+
+class Keeper:
+    """Looks after topics.
+
+    Args:
+        plan: names, rights and clients.
+        voice: is told what is wrong with a topic, for whoever waits for it.
+        limits: gets topic -> its `max.message.bytes`.
+    """
+
+    def __init__(self, plan: Plan, voice: Voice, limits: dict[str, int]) -> None:
+        self._plan = plan
+        self._voice = voice
+        self._limits = limits
+        self._seen = plan.options.topics_seen
+        self._data: set[str] = set()
+        self._control: set[str] = set()
+        self._trouble: Trouble | None = None
+
+    async def check_first(self, wanted: Wanted, *, delivered: bool) -> None:
+        """As `check`, of topics that can be named before the first record.
+
+        Args:
+            wanted: these.
+            delivered: whether the log says that this sink has delivered something before.
+
+        Raises:
+            Unavailable: records cannot go there now.
+        """
+        unseen = set(wanted.names).difference(self._seen)
+        made = await self.check(wanted)
+        for name in sorted(unseen.intersection(made)) if delivered else ():
+            self._say("warning", "kafka topic made; if there was one before, what was in it is gone", name)
+
+    async def check(self, wanted: Wanted) -> Sequence[str]:
+        """Look at topics, and make those that are missing if so configured.
+
+        Returns:
+            Those that were made.
+
+        Raises:
+            Unavailable: records cannot go there now.
+        """
+        if not wanted.names:
+            return ()
+        try:
+            found, made = await self._inspect(wanted)
+        except Broken as error:
+            raise _unavailable(error.trouble) from error
+        trouble = self._take(found, made, wanted)
+        if trouble is not None:
+            raise _unavailable(trouble)
+        self._data.update(wanted.data)
+        self._control.update(wanted.control)
+        return made
+
+    async def look_at(self, parcels: Sequence[Parcel], control: set[str]) -> None:
+        """Look at topics that these records are the first for.
+
+        Args:
+            parcels: of one batch.
+            control: which topics are control topics.
+
+        Raises:
+            Unavailable: records cannot go there now.
+        """
+        if self._trouble is not None:
+            raise _unavailable(self._trouble)
+        names = {messages[0].topic for _, messages in parcels} - self._data - self._control
+        if names:
+            await self.check(self._plan.wanted(sorted(names - control), sorted(names & control)))
+
+    async def watch(self) -> None:
+        """See whether topics are still those that were looked at; until cancelled."""
+        preflight: Preflight | None = None
+        while True:
+            await trio.sleep(_EVERY_SECONDS)
+            names = self._plan.wanted(sorted(self._data), sorted(self._control)).names
+            names = [name for name in names if name in self._seen]
+            if not names:
+                continue
+            try:
+                if preflight is None:
+                    preflight = await trio.to_thread.run_sync(self._quiet, abandon_on_cancel=True)
+                now = await trio.to_thread.run_sync(preflight.identities, names, abandon_on_cancel=True)
+            except (Broken, Stopped, SecretError, OSError):
+                preflight = None  # the producer says what is wrong; its credentials may be new
+                continue
+            await self._compare(now)
+
+    async def _compare(self, now: dict[str, Identity | None]) -> None:
+        changed = {name for name, identity in now.items() if identity != self._seen[name]}
+        if not changed and self._trouble is None:
+            return
+        wanted = self._plan.wanted(sorted(self._data & changed), sorted(self._control & changed))
+        try:
+            found, made = await self._inspect(wanted) if wanted.names else (Findings(), [])
+        except Broken as error:
+            if error.trouble.reason in {"topic", "authorization"}:
+                self._set(error.trouble)
+        else:
+            self._set(self._take(found, made, wanted))
+
+    def _set(self, trouble: Trouble | None) -> None:
+        if trouble is None and self._voice.trouble == self._trouble:
+            self._voice.trouble = None
+        elif trouble is not None:
+            self._voice.trouble = trouble
+        self._trouble = trouble
+
+    async def _inspect(self, wanted: Wanted) -> tuple[Findings, list[str]]:
+        return await trio.to_thread.run_sync(
+            inspect, self._plan, wanted, self._plan.options.create_topics, abandon_on_cancel=True
+        )
+
+    def _quiet(self) -> Preflight:
+        """One whose connection is of no interest: the producer's own says what is wrong."""
+        return _preflight(self._plan, quiet=True)
+
+    def _take(self, found: Findings, made: Sequence[str], wanted: Wanted) -> Trouble | None:
+        """Tell what is new; what keeps records from going there."""
+        if made:
+            log("info", "kafka topics made", sink=self._plan.context.name, topics=made)
+        for name, identity in found.identities.items():
+            before, self._seen[name] = self._seen.get(name), identity
+            if before is not None and before.id != identity.id:
+                self._say("error", "kafka topic is a new one: what was in the old one is gone", name)
+            elif before is not None and before.partitions != identity.partitions:
+                log(
+                    "warning",
+                    "kafka topic has another number of partitions: a key may be in another one than before",
+                    sink=self._plan.context.name,
+                    topic=name,
+                    partitions=identity.partitions,
+                )
+        if found.forbidden:
+            return authorization(found.forbidden, self._plan.acls(found.forbidden))
+        for trouble in (*found.troubles, *(missing(name, wanted.how(name)) for name in found.missing)):
+            return trouble
+        for advice in found.advice:
+            log("warning", "kafka topic", sink=self._plan.context.name, advice=advice)
+        self._limits |= found.limits
+        return None
+
+    def _say(self, level: Level, event: str, topic: str) -> None:
+        context = self._plan.context
+        streams = self._plan.topics.streams_of(topic, context.streams)
+        commands = [f"kube-bridge snapshot --stream {name} --sink {context.name}" for name in streams]
+        advice = {"snapshot": "; ".join(commands)} if commands else {}
+        log(level, event, sink=context.name, topic=topic, **advice)
+
+
+def rehearse(plan: Plan, wanted: Wanted) -> Findings:
+    """Look at topics, and ask whether what is missing could be made; blocks for some seconds at most.
+
+    Raises:
+        Broken: Kafka cannot be asked.
+        Stopped: the client refuses its configuration.
+    """
+    preflight, create = _preflight(plan), plan.options.create_topics
+    found = preflight.look(wanted)
+    for name in found.missing:
+        if create is None:
+            found.troubles.append(missing(name, wanted.how(name)))
+            continue
+        try:
+            preflight.create([name], wanted, create, rehearse=True)
+        except Broken as error:
+            if error.trouble.reason == "authorization":
+                found.forbidden.append(name)
+            else:
+                found.troubles.append(error.trouble)
+    if found.forbidden:
+        found.troubles.append(authorization(found.forbidden, plan.acls(found.forbidden), lines=True))
+    return found
+
+
+def inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Findings, list[str]]:
+    """Look at topics, and make what is missing if so configured; blocks for some seconds at most.
+
+    Returns:
+        What was found, and the names that were made.
+
+    Raises:
+        Broken: Kafka cannot be asked, or refuses to make one.
+        Stopped: the client refuses its configuration.
+    """
+    preflight = _preflight(plan)
+    found = preflight.look(wanted)
+    if not found.missing or create is None:
+        return found, []
+    made = preflight.create(found.missing, wanted, create)
+    return preflight.look_for(found.missing, wanted), made
+
+
+def _preflight(plan: Plan, *, quiet: bool = False) -> Preflight:
+    try:
+        return Preflight(plan.shared(), plan.voice(quiet=quiet), plan.options.bootstrap_servers, plan.acls)
+    except KafkaException as error:
+        raise Stopped(refused_configuration(error.args[0].str())) from error
+
+
+def _unavailable(trouble: Trouble) -> Unavailable:
+    return Unavailable(trouble.sentence, reason=trouble.reason)

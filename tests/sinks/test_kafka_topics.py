@@ -1,0 +1,173 @@
+"""Topics that are deleted under the sink's feet: made again as configured, told, and the sink goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+from trio.lowlevel import ParkingLot
+
+from bridge.delivery.sink import Resume
+from sinks.kafka import keeper as kafka_keeper
+from sinks.kafka.options import CreateTopics
+from tests.sinks.kafka_flow import Flow
+from tests.sinks.kafka_support import context, create_topic, fresh, opened, read, sink, span
+
+if TYPE_CHECKING:
+    from tests.components.kafka import Broker
+
+MODES = ["atLeastOnce", "transactional"]
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_keeper, "_EVERY_SECONDS", 0.5)
+
+
+class Said:
+    """What the keeper writes into the bridge's log.
+
+    Attributes:
+        lost: topics that are told as new ones, each with what brings it up to date.
+        doubted: topics that are new and need not have been.
+    """
+
+    def __init__(self) -> None:
+        self.lost: dict[str, str] = {}
+        self.doubted: dict[str, str] = {}
+        self._moved = ParkingLot()
+
+    def hear(self, level: str, event: str, /, **fields: Any) -> None:
+        if level == "error" and "what was in the old one is gone" in event:
+            self.lost[fields["topic"]] = fields.get("snapshot", "")
+        elif "if there was one before" in event:
+            self.doubted[fields["topic"]] = fields.get("snapshot", "")
+        self._moved.unpark_all()
+
+    async def tells_of(self, topic: str) -> None:
+        with trio.fail_after(20):
+            while topic not in self.lost:
+                await self._moved.park()
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Said:
+    found = Said()
+    monkeypatch.setattr(kafka_keeper, "log", found.hear)
+    return found
+
+
+async def delete(kafka: Broker, *topics: str) -> None:
+    def now() -> None:
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        for future in admin.delete_topics(list(topics)).values():
+            future.result(20)
+
+    await trio.to_thread.run_sync(now)
+
+
+async def make(kafka: Broker, topic: str, **config: str) -> None:
+    await trio.to_thread.run_sync(
+        lambda: create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"}, **config)
+    )
+
+
+async def shape(kafka: Broker, topic: str) -> tuple[int, str]:
+    """Partitions and cleanup.policy."""
+
+    def now() -> tuple[int, str]:
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        (described,) = admin.describe_topics(TopicCollection([topic])).values()
+        (configured,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        return len(described.result(20).partitions), configured.result(20)["cleanup.policy"].value
+
+    return await trio.to_thread.run_sync(now)
+
+
+@pytest.mark.parametrize("delivery", MODES)
+async def test_a_data_topic_that_is_deleted_is_made_again_as_configured_and_told_as_empty(
+    kafka: Broker, delivery: str, said: Said
+) -> None:
+    """This broker would make topics by itself, with one partition and without compaction."""
+    topic = fresh("topic")
+    flow = Flow(sink(kafka.bootstrap, topic, delivery=delivery, create_topics=CreateTopics(partitions=3)))
+    async with flow.running():
+        await flow.goes_on()
+        await delete(kafka, topic)  # a broker may take records for it a little longer
+        await said.tells_of(topic)
+        await flow.goes_on()
+    assert await shape(kafka, topic) == (3, "compact")
+    name = flow.worker.stats.name
+    assert said.lost == {topic: f"kube-bridge snapshot --stream pods --sink {name}"}
+    got = await read(kafka.bootstrap, topic)
+    for key in {message.key for message in got}:
+        positions = [message.position for message in got if message.key == key]
+        assert positions == sorted(set(positions)), "in order, and once"
+
+
+async def test_a_cursor_topic_that_is_deleted_is_made_again_and_the_sink_goes_on(
+    kafka: Broker, said: Said
+) -> None:
+    topic = fresh("topic")
+    flow = Flow(sink(kafka.bootstrap, topic, delivery="transactional"))
+    cursor = f"kube-bridge.c.{flow.worker.stats.name}.cursor"
+    async with flow.running():
+        await flow.goes_on()
+        await delete(kafka, cursor)
+        await said.tells_of(cursor)
+        await flow.goes_on()
+    assert await shape(kafka, cursor) == (1, "compact")
+    assert said.lost == {cursor: ""}
+    flow.check(await read(kafka.bootstrap, topic))
+
+
+@pytest.mark.parametrize("delivery", MODES)
+async def test_without_createtopics_the_missing_topic_is_named_and_the_sink_goes_on_when_it_is_back(
+    kafka: Broker, delivery: str, said: Said
+) -> None:
+    """With fewer partitions: what waited for the others goes to those that are left."""
+    topic = fresh("topic")
+    await make(kafka, topic, partitions="3")
+    options = sink(kafka.bootstrap, topic, delivery=delivery)
+    flow = Flow(options)
+    async with flow.running():
+        await flow.goes_on()
+        object.__setattr__(options, "create_topics", None)  # it made the cursor topic
+        await delete(kafka, topic, f"{topic}.control")
+        assert f"Topic {topic} does not exist: create it" in await flow.hears_of_trouble(30)
+        await make(kafka, topic, partitions="1")
+        await said.tells_of(topic)
+        await flow.goes_on()
+    positions = [got.position for got in await read(kafka.bootstrap, topic)]
+    assert sorted(set(positions)) == [*range(min(positions), flow.end + 1)], "nothing is left out"
+
+
+async def test_a_topic_that_a_person_deletes_and_makes_again_while_nothing_flows_is_told(
+    kafka: Broker, said: Said
+) -> None:
+    topic = fresh("topic")
+    await make(kafka, topic)
+    async with opened(sink(kafka.bootstrap, topic, create_topics=None)) as quiet:
+        await quiet.deliver(span(1, 5))
+        await delete(kafka, topic, f"{topic}.control")
+        await make(kafka, topic, partitions="5")
+        await said.tells_of(topic)
+        await quiet.deliver(span(6, 20))
+    assert sorted(got.position for got in await read(kafka.bootstrap, topic)) == [*range(6, 21)]
+
+
+@pytest.mark.parametrize("delivered", [0, 5])
+async def test_topics_that_are_missing_at_a_start_are_doubted_when_something_was_delivered_before(
+    kafka: Broker, delivered: int, said: Said
+) -> None:
+    topic, where = fresh("topic"), context()
+    async with opened(sink(kafka.bootstrap, topic), where, Resume("log", 1, delivered)):
+        pass
+    command = f"kube-bridge snapshot --stream pods --sink {where.name}"
+    assert said.doubted == ({topic: command, f"{topic}.control": ""} if delivered else {})
+    assert not said.lost
