@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.components.cluster import Cluster
-from tests.end_to_end.objects import CONFIGMAPS, configmap
+from tests.components.process import eventually
+from tests.end_to_end.objects import CONFIGMAPS, CRDS, configmap, install, new_namespace
 from tests.end_to_end.program import RunBridge, Service, StartService
 
 pytest_plugins = ["tests.components.fixtures"]
@@ -100,3 +101,32 @@ def test_a_stream_that_watches_something_else_now_takes_up_nothing_and_that_is_t
     assert service.stop() == 0
     assert "adopted" not in service.log
     assert {stream for stream, *_ in told(service.out)} == {"old"}
+
+
+def test_a_stream_whose_resource_is_away_at_that_start_goes_on_under_its_new_name_once_it_is_served(
+    cluster: Cluster, start_service: StartService
+) -> None:
+    namespace = new_namespace(cluster)
+    group = f"{namespace}.example.com"
+    install(cluster, "sprockets", group)
+    body = {"apiVersion": f"{group}/v1", "kind": "Sprocket", "metadata": {"name": "a"}}
+    cluster.request("POST", f"/apis/{group}/v1/namespaces/{namespace}/sprockets", body)
+    stream: dict[str, object] = {"name": "old", "apiVersion": f"{group}/v1", "kind": "Sprocket"}
+    service = start_service(cluster, [stream])
+    service.start().wait_types("a", "ADDED")
+    assert service.stop() == 0
+    cluster.request("DELETE", f"{CRDS}/sprockets.{group}")
+    eventually(lambda: not served(cluster, group), "the definition to be gone")
+    stream["name"] = "new"
+    service.start().program.wait_err("Sprocket")
+    assert told(service.out) == [("old", "ADDED", "a")]
+    install(cluster, "sprockets", group)
+    service.wait_types("a", "ADDED", "DELETED")
+    assert service.stop() == 0
+    assert "stream adopted" in service.log
+    assert told(service.out)[1:] == [("new", "DELETED", "a")]
+
+
+def served(cluster: Cluster, group: str) -> bool:
+    with cluster.client() as client:
+        return client.get(f"/apis/{group}/v1").is_success
