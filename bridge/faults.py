@@ -14,6 +14,7 @@ __all__ = ["POINTS", "armed", "crash_point"]
 POINTS: Final = (
     "log.begin",  # a transaction is open, nothing written
     "log.written",  # rows are written, not committed
+    "log.grouped",  # records and the cursor of their source are written, not committed
     "log.committed",  # durable, nobody told yet
     "log.trimmed",  # rows that every sink owns were deleted in this transaction
     "log.folded",  # a chunk of the fold is written, not committed

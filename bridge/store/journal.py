@@ -226,8 +226,8 @@ class Journal:
                 tables.write_doubts(self._connection, doubts)
                 tables.forget_requests(self._connection, sealed.fulfilled)
                 self._write_upkeep()
-                due = self._commits_since_trim >= _TRIM_EVERY and self.trimmable
-                trimmed = self._trim() if due else None
+                trimmed = self._trim() if self.trimmable and self._commits_since_trim >= _TRIM_EVERY else None
+                crash_point("log.grouped")
             self._upkeep_written(trimmed)
         self._group_written(sealed)
         return sealed.batches

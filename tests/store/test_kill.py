@@ -17,7 +17,7 @@ from bridge.changes.reconcile import Inventory
 from bridge.store.log import SqliteLog
 from tests.store.samples import PODS
 
-POINTS = ("log.begin", "log.written", "log.committed", "log.trimmed", "log.folded")
+POINTS = ("log.begin", "log.written", "log.grouped", "log.committed", "log.trimmed", "log.folded")
 
 
 class Lives:
