@@ -11,10 +11,19 @@ from bridge.delivery.handout import HandOut, Selection
 from bridge.delivery.handover import LetterBox
 from bridge.delivery.limits import Limits
 from bridge.delivery.pacing import Backoff, Retry
-from bridge.delivery.sink import Located, Overlap, Sink, Sparing
+from bridge.delivery.sink import Context, Located, Overlap, Sink, Sparing, unlimited
 from bridge.delivery.throttle import Throttle
 
-__all__ = ["Batching", "Hooks", "Plan", "breaker_of", "content_type", "hand_out_of", "limits_of", "place_of"]
+__all__ = [
+    "Batching",
+    "Hooks",
+    "Plan",
+    "breaker_of",
+    "context_of",
+    "hand_out_of",
+    "limits_of",
+    "place_of",
+]
 
 _WINDOW_RECORDS: Final = 10_000
 _FAILURES: Final = 5
@@ -92,6 +101,21 @@ def limits_of(sink: Sink, plan: Plan) -> Limits:
         concurrency=sink.concurrency if overlapping else 1,
         window_records=_WINDOW_RECORDS,
         window_bytes=plan.window_bytes,
+    )
+
+
+def context_of(plan: Plan, hooks: Hooks, limits: Limits, *, fresh: bool) -> Context:
+    """Where a sink stands when it is opened now."""
+    wanted = plan.selection.streams
+    return Context(
+        plan.name,
+        plan.bridge.cluster,
+        plan.bridge.cluster_uid,
+        [stream for stream in hooks.streams() if wanted is None or stream.name in wanted],
+        content_type(plan.form),
+        limits.records,
+        admit=unlimited if plan.throttle is None else plan.throttle.acquire,
+        fresh=fresh,
     )
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "Sparing",
     "Stopped",
     "Unavailable",
+    "unlimited",
 ]
 
 
@@ -57,7 +58,7 @@ class Overlap(StrEnum):
     """Calls for different keys, in any order; records of one key never overlap."""
 
 
-async def _unlimited(records: int, size: int) -> None:
+async def unlimited(records: int, size: int) -> None:
     """There is no rate limit."""
 
 
@@ -73,6 +74,8 @@ class Context(msgspec.Struct, frozen=True):
         max_records: most records that one delivery will hold.
         admit: awaited before each request of a `deliver` but its first, with its records and bytes: returns
             when the rate limit lets it go.
+        fresh: what the destination holds does not count: the sink is new to the log, or the log went on
+            without it. A snapshot is on its way, so nobody need be told what is missing there.
     """
 
     name: str
@@ -81,7 +84,8 @@ class Context(msgspec.Struct, frozen=True):
     streams: Sequence[StreamInfo] = ()
     content_type: str = "application/json"
     max_records: int = 1
-    admit: Callable[[int, int], Awaitable[None]] = _unlimited
+    admit: Callable[[int, int], Awaitable[None]] = unlimited
+    fresh: bool = False
 
 
 class Resume(msgspec.Struct, frozen=True):

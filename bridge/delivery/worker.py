@@ -14,17 +14,17 @@ from bridge.delivery.handover import Halted, Handover
 from bridge.delivery.lanes import run_lanes
 from bridge.delivery.ledger import Ledger
 from bridge.delivery.pipeline import run_pipeline
-from bridge.delivery.plan import Batching, Hooks, Plan, breaker_of, content_type, hand_out_of, limits_of
+from bridge.delivery.plan import Batching, Hooks, Plan, breaker_of, context_of, hand_out_of, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Context, Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
+from bridge.delivery.sink import Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.tries import Tries
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
 from bridge.delivery.waits import Quit, Waits
 from bridge.errors import StateError
 from bridge.faults import crash_point
-from bridge.logs import Logger, log
+from bridge.logs import Level, Logger, log
 
 __all__ = ["Batching", "Hooks", "LogReader", "Plan", "Worker"]
 
@@ -59,6 +59,7 @@ class Worker:
         resume: Resume,
         *,
         hooks: Hooks | None = None,
+        fresh: bool = False,
         jitter: Callable[[], float] = random.random,
         logger: Logger = log,
     ) -> None:
@@ -70,6 +71,7 @@ class Worker:
             reader: the log.
             resume: the log's identity and the position that this sink has acknowledged durably.
             hooks: what it asks and tells others.
+            fresh: what the destination holds does not count, see `Context.fresh`.
             jitter: uniform in [0, 1).
             logger: told when trouble begins, goes on and ends; never once per try.
         """
@@ -78,6 +80,7 @@ class Worker:
         self._reader = reader
         self._resume = resume
         self._hooks = hooks or Hooks()
+        self._fresh = fresh
         self._jitter = jitter
         self._logger = logger
         self._ledger = Ledger(resume.position)
@@ -299,17 +302,9 @@ class Worker:
 
     async def _open(self, sink: Sink, ledger: Ledger) -> None:
         """Agree with the destination on where to go on."""
-        plan, wanted = self._plan, self._plan.selection.streams
         given = Resume(self._resume.log_id, self._resume.incarnation, self._rewind(ledger))
-        context = Context(
-            plan.name,
-            plan.bridge.cluster,
-            plan.bridge.cluster_uid,
-            [stream for stream in self._hooks.streams() if wanted is None or stream.name in wanted],
-            content_type(plan.form),
-            self._limits.records,
-            *(() if plan.throttle is None else (plan.throttle.acquire,)),
-        )
+        fresh = self._fresh and not self.stats.records
+        context = context_of(self._plan, self._hooks, self._limits, fresh=fresh)
         known = await sink.open(given, context)
         if known != given:
             try:
@@ -322,15 +317,21 @@ class Worker:
             ledger.pass_over(known.position)
             self._tries.clear()
             self._acknowledge(ledger)
-        elif known.position < given.position:
-            self._logger(
-                "warning",
-                "the destination is behind what it has acknowledged: was it restored or emptied? "
-                "A snapshot of each stream brings it up to date",
-                sink=plan.name,
-                acknowledged=given.position,
-                destination=known.position,
-            )
+        elif known.position < given.position and not context.fresh:
+            self._tell_behind(given, known)
+
+    def _tell_behind(self, given: Resume, known: Resume) -> None:
+        """A place before ours is normal where what lies between was not meant for the destination."""
+        level: Level = "info" if known.position else "warning"
+        has = "an earlier place" if known.position else "no place"
+        self._logger(
+            level,
+            f"the destination has {has} of what was acknowledged: if it was emptied or restored "
+            "from a backup, a snapshot of each stream brings it up to date",
+            sink=self._plan.name,
+            acknowledged=given.position,
+            destination=known.position,
+        )
 
     async def _lose(self, known: Resume, error: StateError) -> None:
         """The destination has a place of a log, or of a life of it, that is gone; it keeps that for now."""

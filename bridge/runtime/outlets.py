@@ -18,7 +18,7 @@ from bridge.errors import Refused, UsageError
 from bridge.logs import log
 from bridge.runtime.plans import watches_of
 from bridge.runtime.sinkplans import SinkPlans
-from bridge.store.contract import Log
+from bridge.store.contract import Log, OpenedSink
 
 __all__ = ["DRAIN_SECONDS", "Outlets", "Owe"]
 
@@ -90,23 +90,25 @@ class Outlets:
 
     async def _open_later(self, sink: SinkConfig, plan: Plan) -> None:
         """A backlog that was being dropped finds no room yet: the other sinks may make some."""
-        position: int | None = None
-        while position is None:
+        opened: OpenedSink | None = None
+        while opened is None:
             await trio.sleep(_AGAIN_SECONDS)
             with suppress(Refused):
-                position = await self._attach(sink)
+                opened = await self._attach(sink)
         log("info", "sink is opened", sink=sink.name)
-        await self._employ(sink, plan, position).run()
+        await self._employ(sink, plan, opened).run()
 
-    def _employ(self, sink: SinkConfig, plan: Plan, position: int) -> Worker:
+    def _employ(self, sink: SinkConfig, plan: Plan, opened: OpenedSink) -> Worker:
         identity = self._log.identity
         hooks = Hooks(
             letters=self._log if sink.on_reject == "deadLetter" else None,
             streams=lambda: list(self._streams.values()),
             on_state_loss=self._lost_state,
         )
-        resume = Resume(identity.log_id, identity.incarnation, position)
-        worker = self._workers[sink.name] = Worker(plan, sink.options, self._log, resume, hooks=hooks)
+        resume = Resume(identity.log_id, identity.incarnation, opened.position)
+        worker = self._workers[sink.name] = Worker(
+            plan, sink.options, self._log, resume, hooks=hooks, fresh=opened.fresh
+        )
         return worker
 
     async def pause(self, name: str) -> SinkStats:
@@ -131,7 +133,7 @@ class Outlets:
         worker = self._worker(name)
         async with self._returning:  # two persons who resume it must not have it begin twice
             if name in self._released:
-                await worker.skip_to(await self._attach(self._sinks[name]))
+                await worker.skip_to((await self._attach(self._sinks[name])).position)
                 self._released.discard(name)
         return worker.resume()
 
@@ -173,7 +175,7 @@ class Outlets:
             if behind > 0:
                 log("warning", "not drained; delivered after the next start", sink=stats.name, records=behind)
 
-    async def _attach(self, sink: SinkConfig) -> int:
+    async def _attach(self, sink: SinkConfig) -> OpenedSink:
         """Where it goes on; what it missed for good is owed to it before anything is handed over."""
         takes = list(watches_of(self._config, sink))
         leaves_out = [stream.name for stream in self._config.streams if stream.name not in takes]
@@ -185,7 +187,7 @@ class Outlets:
         if opened.lost:
             event = "the log went on without this sink: it gets a snapshot, not the deletions that it missed"
             log("warning", event, sink=sink.name)
-        return opened.position
+        return opened
 
     async def _lost_state(self, name: str) -> None:
         await self._owe(self._sinks[name], Cause.STATE_LOST, None)

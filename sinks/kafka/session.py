@@ -81,7 +81,7 @@ class Session:
             )
             self._voice, self._credentials = plan.voice(), plan.credentials()
             self._keeper = Keeper(plan, self._voice, self._composer.limits)
-            await self._keeper.check_first(wanted, delivered=resume.position > 0)
+            await self._keeper.check_first(wanted, delivered=resume.position > 0 and not context.fresh)
             if options.transactional:
                 resume = await self._begin_transactions(plan, resume)
             else:

@@ -38,11 +38,13 @@ def worker(
     said: Lines | None = None,
     hooks: Hooks | None = None,
     name: str = "out",
+    *,
+    fresh: bool = False,
     **plan: object,
 ) -> Worker:
     planned = Plan(name, BRIDGE, **plan)  # type: ignore[arg-type]  # what a test plans
     logger = Lines() if said is None else said
-    return Worker(planned, sink, log, resume, hooks=hooks, jitter=lambda: 1.0, logger=logger)
+    return Worker(planned, sink, log, resume, hooks=hooks, fresh=fresh, jitter=lambda: 1.0, logger=logger)
 
 
 @asynccontextmanager
@@ -265,17 +267,31 @@ async def test_a_destination_that_knows_better_where_it_is_moves_the_cursor() ->
     assert log.acknowledged[0] == ("out", 2)
 
 
-async def test_a_destination_that_fell_behind_what_it_acknowledged_is_told(said: Lines) -> None:
+@pytest.mark.parametrize(("knows", "told"), [(1, "info"), (0, "warning")])
+async def test_a_destination_that_fell_behind_what_it_acknowledged_is_told(
+    said: Lines, knows: int, told: str
+) -> None:
+    """An earlier place is nothing special: records that it was not handed may lie between."""
     log, sink = MemoryLog(), ScriptedSink()
     for number in range(1, 5):
         log.append([change(number)])
-    sink.resumes_at = Resume("log", 1, 1)
+    sink.resumes_at = Resume("log", 1, knows)
     async with running(worker(log, sink, Resume("log", 1, 3), said)):
         await wait_all_tasks_blocked()
     assert numbers(sink) == [4], "what it has acknowledged once may be trimmed"
     ((level, event, fields),) = said
-    assert (level, fields["acknowledged"], fields["destination"]) == ("warning", 3, 1)
-    assert "is behind" in event
+    assert (level, fields["acknowledged"], fields["destination"]) == (told, 3, knows)
+    assert "a snapshot of each stream brings it up to date" in event
+
+
+async def test_a_destination_that_is_new_is_not_said_to_be_behind(said: Lines) -> None:
+    log, sink = MemoryLog(), ScriptedSink()
+    for number in range(1, 5):
+        log.append([change(number)])
+    sink.resumes_at = Resume("log", 1, 0)
+    async with running(worker(log, sink, Resume("log", 1, 3), said, fresh=True)):
+        await wait_all_tasks_blocked()
+    assert (numbers(sink), said) == ([4], [])
 
 
 async def test_filtered_records_move_the_cursor_of_a_quiet_sink() -> None:
