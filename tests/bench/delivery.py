@@ -18,6 +18,7 @@ from tests.bench.stage import Server, Stage
 from tests.bench.table import Goal, Row
 from tests.components.build import ComponentUnavailable
 from tests.components.kafka import Kafka
+from tests.sinks.kafka_support import create_topic
 
 __all__ = ["flat", "kafka", "lagging", "latency", "webhook"]
 
@@ -50,18 +51,24 @@ def kafka(stage: Stage, *, records: int, rounds: int, say: Say) -> list[Row]:
     contests = [_Contest(plain, bare, Goal(0.8)), _Contest(transactional, bare, Goal(0.6))]
     try:
         with _broker(stage) as bootstrap:
-            topics = iter(f"bench-{number}" for number in range(3 * rounds))
+            names = iter(f"bench-{number}" for number in range(3 * rounds))
+
+            def topic() -> str:
+                """The same for all: of more partitions come more and smaller batches."""
+                name = next(names)
+                create_topic(bootstrap, name, partitions="3")
+                return name
 
             def sink(delivery: str) -> list[str]:
                 options = {
-                    "type": "kafka", "bootstrapServers": bootstrap, "topic": next(topics),
+                    "type": "kafka", "bootstrapServers": bootstrap, "topic": topic(),
                     "delivery": delivery,
                     "onDelete": "event", "createTopics": {"partitions": 3, "replicationFactor": 1},
                 }  # fmt: skip
                 return ["tests.bench.feeder", json.dumps(options), str(records)]
 
             programs: dict[str, Callable[[], list[str]]] = {
-                bare: lambda: ["tests.bench.bare", "kafka", bootstrap, next(topics), str(records)],
+                bare: lambda: ["tests.bench.bare", "kafka", bootstrap, topic(), str(records)],
                 plain: lambda: sink("atLeastOnce"),
                 transactional: lambda: sink("transactional"),
             }
