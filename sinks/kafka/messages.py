@@ -20,6 +20,8 @@ _PLAIN_CONTENT: Final = "application/json"
 _MESSAGE_OVERHEAD: Final = 100
 """What a batch and a record of it have around key, value and headers, at most."""
 _HEADER_OVERHEAD: Final = 10
+Header = tuple[str, str | bytes | None]
+"""As the client takes them; ours are text."""
 
 
 class Message(NamedTuple):
@@ -28,12 +30,12 @@ class Message(NamedTuple):
     topic: str
     key: bytes
     value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
+    headers: list[Header]
 
     @property
     def size(self) -> int:
         """Bytes that it takes uncompressed in a batch of its own, at most."""
-        headers = sum(len(name) + len(value or b"") + _HEADER_OVERHEAD for name, value in self.headers)
+        headers = sum(len(name) + len(str(text).encode()) + _HEADER_OVERHEAD for name, text in self.headers)
         return len(self.key) + len(self.value or b"") + headers + _MESSAGE_OVERHEAD
 
 
@@ -64,9 +66,10 @@ class Composer:
         self._event = on_delete != "tombstone"
         self._tombstone = on_delete != "event"
         self._on_too_large = on_too_large
-        self._content_type: list[tuple[str, bytes]] = (
-            [] if content_type == _PLAIN_CONTENT else [("content-type", content_type.encode())]
+        self._content_type: list[Header] = (
+            [] if content_type == _PLAIN_CONTENT else [("content-type", content_type)]
         )
+        self._shared: dict[tuple[str, str, str], Sequence[Header]] = {}
         self._max_bytes = max_bytes
         self._sound: set[str] = set()
 
@@ -88,15 +91,13 @@ class Composer:
         change = record.change
         topic = self.topic(record)
         key = record.key.encode("utf-8", "surrogatepass")
-        headers: list[tuple[str, str | bytes | None]] = [
-            ("id", record.id.encode()),
-            ("type", change.type.encode()),
-            ("uid", change.uid.encode()),
-            ("resourceVersion", change.rv.encode()),
-            ("sequence", record.sequence.encode()),
-            ("stream", record.stream.name.encode()),
-            ("origin", change.origin.encode()),
-            *self._content_type,
+        shared = change.type, record.stream.name, change.origin
+        headers: list[Header] = [
+            ("id", record.id),
+            ("uid", change.uid),
+            ("resourceVersion", change.rv),
+            ("sequence", record.sequence),
+            *(self._shared.get(shared) or self._share(*shared)),
         ]
         event = Message(topic, key, record.value, headers)
         if change.type != _DELETED:
@@ -106,6 +107,16 @@ class Composer:
             return (tombstone,)
         event = self._fitting(event, record)
         return (event, tombstone) if self._tombstone else (event,)
+
+    def _share(self, type_: str, stream: str, origin: str) -> Sequence[Header]:
+        """Headers that many records have; there are few of them."""
+        found = self._shared[type_, stream, origin] = (
+            ("type", type_),
+            ("stream", stream),
+            ("origin", origin),
+            *self._content_type,
+        )
+        return found
 
     def _fitting(self, message: Message, record: Record) -> Message:
         if message.topic not in self._sound:
