@@ -32,7 +32,7 @@ from bridge.logs import Incidents, log
 from bridge.runtime.lagging import Lagging, Leftovers, Patience, holders
 from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
-from bridge.store.contract import Log, Refused
+from bridge.store.contract import Log, Refused, SnapshotRequest
 
 __all__ = ["BacklogKeeper", "Outlet", "Outlets", "Policy", "policies"]
 
@@ -238,27 +238,21 @@ class BacklogKeeper:
             for request in snapshot_requests(name, stream, scopes, Cause.BACKLOG_FULL)
         ]
         self._desk.hold(name)
-        why = self._why(name)
+        refused = False
 
         async def drop() -> int:
-            dropped = await self._log.drop_backlog(name, list(policy.scopes), owed)
-            log(
-                "warning",
-                "the backlog of a sink is dropped; it gets a snapshot when it takes records again",
-                sink=name,
-                reason=why,
-                records=sum(dropped.records.values()),
-                deletions_kept=sum(dropped.deletions.values()),
-            )
-            self._leftovers.dropped(name, self._log.end())
-            return dropped.end
+            nonlocal refused
+            try:
+                return await self._drop_in_log(name, owed)
+            except Refused as error:
+                # Not once it may read again: what it would go on from may be gone by now.
+                refused = True
+                await self._desk.load([name])  # what a part that was dropped is owed is noted down
+                await self._give_up(name, str(error))
+                return outlet.stats.position
 
-        try:
-            await outlet.drop(drop)
-        except Refused as error:
-            # A part of it may have been dropped before the room ran out; what that is owed is noted down.
-            await self._desk.load([name])
-            await self._give_up(name, str(error))
+        await outlet.drop(drop)
+        if refused:
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)
@@ -276,6 +270,20 @@ class BacklogKeeper:
                 sink=name,
                 next_try_seconds=pause,
             )
+
+    async def _drop_in_log(self, name: str, owed: Sequence[SnapshotRequest]) -> int:
+        why = self._why(name)
+        dropped = await self._log.drop_backlog(name, list(self._policies[name].scopes), owed)
+        log(
+            "warning",
+            "the backlog of a sink is dropped; it gets a snapshot when it takes records again",
+            sink=name,
+            reason=why,
+            records=sum(dropped.records.values()),
+            deletions_kept=sum(dropped.deletions.values()),
+        )
+        self._leftovers.dropped(name, self._log.end())
+        return dropped.end
 
     async def _give_up(self, name: str, why: str) -> None:
         """The log goes on without this sink: not even its deletions find room."""
