@@ -152,14 +152,16 @@ class BacklogKeeper:
         self._incidents = Incidents(log)
 
     def resume(self) -> None:
-        """Take up what an earlier life dropped: those snapshots wait for the sink as before."""
+        """Take up what an earlier life dropped: those snapshots wait for the sink as before.
+
+        Also for one that is not open yet: what is left of its backlog must come before its snapshot.
+        """
         for name in self._policies:
-            if name in self._outlets.workers and any(
+            outlet = self._outlets.workers.get(name)
+            if outlet is None or any(
                 request.cause == Cause.BACKLOG_FULL for request in self._desk.waiting(name)
             ):
-                self._desk.hold(name)
-                records = self._outlets.workers[name].stats.records
-                self._recovering[name] = _Recovery(records, trio.current_time())
+                self._hold(name, 0 if outlet is None else outlet.stats.records)
 
     async def run(self) -> None:
         """Look, for ever, as often as it takes for nobody to wait long."""
@@ -225,7 +227,7 @@ class BacklogKeeper:
         """What may be addressed to a sink so that live records still find room behind it."""
         outlet = self._outlets.workers.get(name)
         if outlet is None:
-            return sys.maxsize
+            return 0
         stats = self._log.stats()
         held = self._log.lag(outlet.stats.position).bytes + stats.in_flight
         return self._limit(name, stats.limit_bytes) // 2 - held
@@ -286,12 +288,20 @@ class BacklogKeeper:
         return dropped.end
 
     async def _give_up(self, name: str, why: str) -> None:
-        """The log goes on without this sink: not even its deletions find room."""
-        self._desk.release(name)
-        self._recovering.pop(name, None)
+        """The log goes on without this sink: not even its deletions find room.
+
+        What is left of its backlog is dropped when it is opened again; its snapshot must stand behind that.
+        """
+        stats = self._outlets.workers[name].stats
+        self._hold(name, stats.records)
         self._leftovers.forget(name)
-        self._outlets.workers[name].stats.kept = ""
+        stats.kept = ""
         await self._outlets.release(name, f"{why}; {_REPAIR_ANEW}")
+
+    def _hold(self, name: str, records: int) -> None:
+        """Its snapshots wait until it has taken more than these records."""
+        self._desk.hold(name)
+        self._recovering[name] = _Recovery(records, trio.current_time())
 
     def _park(self, name: str) -> None:
         outlet = self._outlets.workers[name]
@@ -305,14 +315,16 @@ class BacklogKeeper:
         return "it lags so far that the log has no room for what it has not taken"
 
     def _recover(self, name: str) -> None:
-        recovery = self._recovering[name]
-        stats = self._outlets.workers[name].stats
-        if recovery.through is None and not self._desk.waiting(name):
+        outlet = self._outlets.workers.get(name)
+        if outlet is None:
+            return
+        recovery, stats = self._recovering[name], outlet.stats
+        if recovery.begun and recovery.through is None and not self._desk.waiting(name):
             recovery.through = self._log.end()
         if recovery.through is not None:
             if stats.position >= recovery.through:
                 del self._recovering[name]
-                log("info", "sink has its snapshot: it is up to date again", sink=name)
+                log("info", "sink is up to date again", sink=name)
             return
         # A dead sink must not have the log filled for it again and again.
         takes = stats.records > recovery.records or stats.position >= self._log.end()

@@ -191,10 +191,37 @@ async def test_what_a_drop_that_ran_out_of_room_has_noted_down_is_owed_without_a
     del autojump_clock
     bench = Bench()
     bench.log.refuses = bench.log.drops_a_part = True
+    slow = bench.outlets["slow"]
     await bench.grow(95)
     assert list(bench.sinks.parked) == ["slow"]
     assert bench.desk.waiting("slow") == bench.log.owed
-    assert bench.desk.owed("cm", ""), "nobody would let go of it later"
+    assert bench.desk.owed("cm", "") == [], "what is left of its backlog comes first"
+    bench.outlets["slow"] = slow
+    slow.stats.position = bench.log.last - 2
+    await bench.keeper.look()
+    assert bench.desk.owed("cm", "") == []
+    slow.take(1)
+    await bench.keeper.look()
+    assert bench.desk.owed("cm", ""), "it is resumed, and takes records"
+
+
+async def test_a_sink_that_cannot_be_opened_yet_is_not_listed_for(autojump_clock: MockClock) -> None:
+    """What is left of its backlog, which finds no room now, comes before its snapshot."""
+    del autojump_clock
+    before = Bench()
+    await before.grow(95)
+    bench = Bench()
+    bench.log.owed, bench.log.last = before.log.owed, before.log.last
+    await bench.desk.load(["slow", "fast"])
+    slow = bench.outlets.pop("slow")
+    bench.keeper.resume()
+    await bench.grow(1)
+    assert bench.desk.owed("cm", "") == []
+    bench.outlets["slow"] = slow
+    slow.stats.position = bench.log.last - 2
+    slow.take(1)
+    await bench.grow(0)
+    assert len(bench.desk.owed("cm", "")) == 1
 
 
 async def test_a_sink_that_moves_is_waited_for_and_not_for_ever(autojump_clock: MockClock) -> None:

@@ -141,3 +141,20 @@ async def test_a_sink_reads_nothing_between_a_refused_drop_and_its_release(
     await wait_all_tasks_blocked(0.05)
     stats = life.outlets.stats[0]
     assert (stats.state, stats.name) == (SinkState.PARKED, "first")
+
+
+async def test_an_object_that_is_made_again_while_its_sink_is_given_up_is_there_once_that_is_resumed(
+    life: Life,
+) -> None:
+    """Its snapshot stands behind the older deletions, which come when the sink is opened again."""
+    await life.give_up()
+    await life.log.append(PODS, "", emit(RECREATED), size=10)
+    await life.list()
+    life.room.steps, life.slow.down = float("inf"), False
+    await life.outlets.resume("first")
+    await until(lambda: life.outlets.workers["first"].stats.position == life.log.end())
+    await life.keeper.look()
+    await life.list()
+    await until(lambda: life.outlets.workers["first"].stats.position == life.log.end())
+    assert life.slow.known.get("a150") == RECREATED.uid
+    assert len(life.slow.known) == ROWS
