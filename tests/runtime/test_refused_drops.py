@@ -158,3 +158,15 @@ async def test_an_object_that_is_made_again_while_its_sink_is_given_up_is_there_
     await until(lambda: life.outlets.workers["first"].stats.position == life.log.end())
     assert life.slow.known.get("a150") == RECREATED.uid
     assert len(life.slow.known) == ROWS
+
+
+async def test_a_sink_whose_resume_is_refused_holds_back_nothing(life: Life) -> None:
+    """Nobody looks after it: the log would fill up behind it for good."""
+    await life.give_up()
+    life.room.steps = 0
+    with pytest.raises(Refused):
+        await life.outlets.resume("first")
+    assert not life.log._journal.sinks.attached("first")
+    life.room.steps = float("inf")
+    await life.outlets.resume("first")
+    assert list(life.outlets.workers) == ["first", "second"]
