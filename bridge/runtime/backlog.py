@@ -87,19 +87,22 @@ class Policy:
         sink: its name.
         when_full: resync, park or block.
         max_lag: bytes that the log may keep behind it; None for all that there is room for.
-        scopes: of each stream that it wants, the namespaces of its watches.
+        scopes: of each configured stream that it wants, the namespaces of its watches.
+        streams: what it selects; None for all, also those that are configured no more.
     """
 
     sink: str
     when_full: str
     max_lag: int | None
     scopes: Mapping[str, Sequence[str]]
+    streams: Sequence[str] | None = None
 
 
 def policies(config: Config) -> list[Policy]:
     """What is configured for each sink."""
     return [
-        Policy(sink.name, sink.when_full, sink.max_lag, watches_of(config, sink)) for sink in config.sinks
+        Policy(sink.name, sink.when_full, sink.max_lag, watches_of(config, sink), sink.streams)
+        for sink in config.sinks
     ]
 
 
@@ -275,7 +278,7 @@ class BacklogKeeper:
 
     async def _drop_in_log(self, name: str, owed: Sequence[SnapshotRequest]) -> int:
         why = self._why(name)
-        dropped = await self._log.drop_backlog(name, list(self._policies[name].scopes), owed)
+        dropped = await self._log.drop_backlog(name, self._policies[name].streams, owed)
         log(
             "warning",
             "the backlog of a sink is dropped; it gets a snapshot when it takes records again",

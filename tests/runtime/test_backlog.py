@@ -1,11 +1,16 @@
 """A sink that lags beyond what the log has room for: who is dealt with, when, and what it costs whom."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from bridge.delivery.stats import SinkState
+from bridge.runtime.backlog import policies
+from tests.delivery.fakes import ScriptedSink
 from tests.runtime.backlog_bench import MIB, Bench
+from tests.runtime.test_outlets import configured
 
 
 async def test_a_dropped_sink_is_owed_a_snapshot_of_each_watch_once_it_takes_records_again(
@@ -146,6 +151,14 @@ async def test_a_parked_sink_that_is_resumed_gets_its_snapshot_at_once(autojump_
     outlet.take(1)
     await bench.keeper.look()
     assert bench.desk.owed("cm", "")
+
+
+def test_of_a_sink_for_all_streams_also_the_deletions_of_one_that_is_configured_no_more_are_kept() -> None:
+    """They stand in its backlog, and it would have been handed them."""
+    config = configured(ScriptedSink(), ScriptedSink())
+    all_, one = config.sinks
+    config = replace(config, sinks=(all_, replace(one, streams=("pods",))))
+    assert [policy.streams for policy in policies(config)] == [None, ("pods",)]
 
 
 async def test_block_does_nothing_but_say_so_once_intake_waits(
