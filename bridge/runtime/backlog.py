@@ -27,7 +27,7 @@ import trio
 
 from bridge.changes.change import Cause
 from bridge.config import Config
-from bridge.delivery.stats import SinkState, SinkStats
+from bridge.delivery.stats import SinkStats
 from bridge.logs import Incidents, log
 from bridge.runtime.lagging import Lagging, Leftovers, Patience, holders
 from bridge.runtime.plans import watches_of
@@ -57,6 +57,10 @@ class Outlet(Protocol):
     """What the keeper needs of a sink's worker."""
 
     stats: SinkStats
+
+    @property
+    def parked(self) -> bool:
+        """Whether it stays stopped until somebody resumes it; one that waits for room does not."""
 
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
         """Hand out nothing while `drop` moves the cursor; read on from the position that it returns.
@@ -308,7 +312,7 @@ class BacklogKeeper:
 
     def _park(self, name: str) -> None:
         outlet = self._outlets.workers[name]
-        if outlet.stats.state is not SinkState.PARKED:
+        if not outlet.parked:
             outlet.park(f"{self._why(name)}; {_REPAIR}")
 
     def _why(self, name: str) -> str:

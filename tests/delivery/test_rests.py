@@ -10,8 +10,8 @@ from bridge.delivery.rates import Rates
 from bridge.delivery.sink import Context, Delivery, Overlap, Rejected, Resume, Stopped, Unavailable
 from bridge.delivery.stats import SinkState
 from bridge.delivery.throttle import Throttle
-from bridge.delivery.worker import Plan, Worker
-from tests.delivery.fakes import BRIDGE, START, MemoryLog, ScriptedSink, change
+from bridge.delivery.worker import Hooks, Plan, Worker
+from tests.delivery.fakes import BRIDGE, START, Letters, MemoryLog, ScriptedSink, change
 
 
 class Deaf(ScriptedSink):
@@ -231,6 +231,23 @@ async def test_a_parked_sink_is_cut_off_at_once_and_says_why() -> None:
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert log.cursor == 1
+
+
+async def test_a_sink_that_waits_for_room_for_dead_letters_is_not_parked_until_it_is_told_to() -> None:
+    """Its state says parked either way; only one of them outlives a move of its cursor."""
+    log, sink = MemoryLog(), ScriptedSink([Rejected({0: "no"})])
+    one = Worker(Plan("out", BRIDGE), sink, log, START, hooks=Hooks(letters=Letters(0)))
+    log.append([change(1), change(2)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, one.parked) == (SinkState.PARKED, False)
+        one.park("whenFull says so")
+        await one.skip_to(1)
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, one.parked) == (SinkState.PARKED, True)
+        assert sink.owned == []
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_rest_interrupts_the_wait_for_a_rate_limit(autojump_clock: MockClock) -> None:

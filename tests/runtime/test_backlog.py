@@ -141,6 +141,16 @@ async def test_a_parked_sink_stops_and_holds_back_nothing_but_its_deletions(
     assert not bench.desk.owed("cm", ""), "it gets no snapshot before it takes records again"
 
 
+async def test_a_sink_that_waits_for_room_for_dead_letters_is_parked_too(autojump_clock: MockClock) -> None:
+    """Its state says so already, but it would go on by itself once its backlog is dropped."""
+    del autojump_clock
+    bench = Bench("park")
+    slow = bench.outlets["slow"]
+    slow.stats.state = SinkState.PARKED
+    await bench.grow(95)
+    assert slow.parked
+
+
 async def test_a_parked_sink_that_is_resumed_gets_its_snapshot_at_once(autojump_clock: MockClock) -> None:
     del autojump_clock
     bench = Bench("park")
