@@ -57,7 +57,7 @@ class Overlap(StrEnum):
     """Calls for different keys, in any order; records of one key never overlap."""
 
 
-async def _unlimited(records: int, size: int) -> None:
+async def unlimited(records: int, size: int) -> None:
     """There is no rate limit."""
 
 
@@ -81,7 +81,7 @@ class Context(msgspec.Struct, frozen=True):
     streams: Sequence[StreamInfo] = ()
     content_type: str = "application/json"
     max_records: int = 1
-    admit: Callable[[int, int], Awaitable[None]] = _unlimited
+    admit: Callable[[int, int], Awaitable[None]] = unlimited
 
 
 class Resume(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from bridge.delivery.pipeline import run_pipeline
 from bridge.delivery.plan import Batching, Hooks, Plan, breaker_of, content_type, hand_out_of, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Context, Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
+from bridge.delivery.sink import Context, Forgetting, Overlap, Resume, Sink, Stopped, Unavailable, unlimited
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.tries import Tries
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
@@ -313,7 +313,7 @@ class Worker:
             [stream for stream in self._hooks.streams() if wanted is None or stream.name in wanted],
             content_type(plan.form),
             self._limits.records,
-            *(() if plan.throttle is None else (plan.throttle.acquire,)),
+            admit=unlimited if plan.throttle is None else plan.throttle.acquire,
         )
         known = await sink.open(given, context)
         if known != given:
