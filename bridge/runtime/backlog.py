@@ -43,7 +43,7 @@ _NO_MORE: Final = (
     "what a sink holds back are deletions that it has not taken, and those are not dropped: repair it, or "
     "give state.maxBytes or its maxLag more room"
 )
-_MUCH: Final = 4
+_MUCH: Final = 1 / 4
 """What is kept for a sink is told from this part of its limit on."""
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
@@ -217,7 +217,7 @@ class BacklogKeeper:
         if outlet is None:
             self._told.discard(sink.name)
             return
-        much = sink.kept * _MUCH >= sink.limit
+        much = sink.kept >= sink.limit * _MUCH
         outlet.stats.kept = _KEPT.format(sink.kept / (1 << 20)) if much else ""
         if not much:
             self._told.discard(sink.name)
