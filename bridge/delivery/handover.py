@@ -151,20 +151,22 @@ class Handover:
         letters = [self._letter(parcel, index, refused[index]) for index in sorted(refused)]
         async with self._burying:
             backoff = Backoff(_ROOM, lambda: 1.0)
-            while not await self._bury(letters):
+            while not await self._bury(parcel, letters):
                 await self._waits.pause(backoff.next())
         self._trouble.refused(refused)
 
-    async def _bury(self, letters: Sequence[DeadLetter]) -> bool:
+    async def _bury(self, parcel: Parcel, letters: Sequence[DeadLetter]) -> bool:
         if self._letters is None:
             return False
         try:
-            await self._letters.bury(letters)
+            with trio.CancelScope(shield=True):  # cut off, it would be unknown whether they count these tries
+                await self._letters.bury(letters)
         except LettersFull as error:
             if self._room is None:
                 self._room = trio.Event()
             self._trouble.park(str(error))
             return False
+        self._tries.settle(parcel)
         if self._room is not None:
             self._room.set()
             self._room = None

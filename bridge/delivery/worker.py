@@ -180,6 +180,11 @@ class Worker:
         self._moved.unpark_all()
         return before
 
+    @property
+    def parked(self) -> bool:
+        """Whether it rests until `resume`; to want room for dead letters is another `stats.state` PARKED."""
+        return self._rest is not None and self._rest.state is SinkState.PARKED
+
     def park(self, reason: str) -> None:
         """Rest, loudly, until `resume` or the next start; what is in flight is cut off and comes again.
 

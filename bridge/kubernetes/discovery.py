@@ -139,17 +139,17 @@ async def cluster_uid(api: ApiServer, known: str | None = None) -> str:
 
     Args:
         api: the cluster.
-        known: the first answer. Where that is the hash it stays as long as the CA does, and the server is
-            not asked: the uid may be readable by now.
+        known: the first answer. Where that is the hash of the CA it stays as long as the CA does, and the
+            server is not asked: the uid may be readable by now. An address says too little for that.
 
     Raises:
         ApiError: any other answer.
         CredentialError: the CA cannot be read.
         Unreachable: see `ApiServer.get`.
     """
-    material = authority_pem(api.connection.tls) or api.connection.server
-    by_material = hashlib.sha256(material.encode()).hexdigest()[:32]
-    if known == by_material:
+    authority = authority_pem(api.connection.tls)
+    by_material = hashlib.sha256((authority or api.connection.server).encode()).hexdigest()[:32]
+    if authority and known == by_material:
         return known
     response = await api.get("/api/v1/namespaces/kube-system")
     if response.status not in {_FORBIDDEN, _NOT_FOUND}:

@@ -27,12 +27,12 @@ import trio
 
 from bridge.changes.change import Cause
 from bridge.config import Config
-from bridge.delivery.stats import SinkState, SinkStats
+from bridge.delivery.stats import SinkStats
 from bridge.logs import Incidents, log
 from bridge.runtime.lagging import Lagging, Leftovers, Patience, holders
 from bridge.runtime.plans import watches_of
 from bridge.runtime.snapshots import SnapshotDesk, snapshot_requests
-from bridge.store.contract import Log, Refused
+from bridge.store.contract import Log, Refused, SnapshotRequest
 
 __all__ = ["BacklogKeeper", "Outlet", "Outlets", "Policy", "policies"]
 
@@ -43,7 +43,7 @@ _NO_MORE: Final = (
     "what a sink holds back are deletions that it has not taken, and those are not dropped: repair it, or "
     "give state.maxBytes or its maxLag more room"
 )
-_MUCH: Final = 4
+_MUCH: Final = 1 / 4
 """What is kept for a sink is told from this part of its limit on."""
 _LOOK_SECONDS: Final = 0.25
 _NEARLY_ALL: Final = 0.9
@@ -57,6 +57,10 @@ class Outlet(Protocol):
     """What the keeper needs of a sink's worker."""
 
     stats: SinkStats
+
+    @property
+    def parked(self) -> bool:
+        """Whether it stays stopped until somebody resumes it; one that waits for room does not."""
 
     async def drop(self, drop: Callable[[], Awaitable[int]]) -> None:
         """Hand out nothing while `drop` moves the cursor; read on from the position that it returns.
@@ -87,19 +91,22 @@ class Policy:
         sink: its name.
         when_full: resync, park or block.
         max_lag: bytes that the log may keep behind it; None for all that there is room for.
-        scopes: of each stream that it wants, the namespaces of its watches.
+        scopes: of each configured stream that it wants, the namespaces of its watches.
+        streams: what it selects; None for all, also those that are configured no more.
     """
 
     sink: str
     when_full: str
     max_lag: int | None
     scopes: Mapping[str, Sequence[str]]
+    streams: Sequence[str] | None = None
 
 
 def policies(config: Config) -> list[Policy]:
     """What is configured for each sink."""
     return [
-        Policy(sink.name, sink.when_full, sink.max_lag, watches_of(config, sink)) for sink in config.sinks
+        Policy(sink.name, sink.when_full, sink.max_lag, watches_of(config, sink), sink.streams)
+        for sink in config.sinks
     ]
 
 
@@ -152,14 +159,16 @@ class BacklogKeeper:
         self._incidents = Incidents(log)
 
     def resume(self) -> None:
-        """Take up what an earlier life dropped: those snapshots wait for the sink as before."""
+        """Take up what an earlier life dropped: those snapshots wait for the sink as before.
+
+        Also for one that is not open yet: what is left of its backlog must come before its snapshot.
+        """
         for name in self._policies:
-            if name in self._outlets.workers and any(
+            outlet = self._outlets.workers.get(name)
+            if outlet is None or any(
                 request.cause == Cause.BACKLOG_FULL for request in self._desk.waiting(name)
             ):
-                self._desk.hold(name)
-                records = self._outlets.workers[name].stats.records
-                self._recovering[name] = _Recovery(records, trio.current_time())
+                self._hold(name, 0 if outlet is None else outlet.stats.records)
 
     async def run(self) -> None:
         """Look, for ever, as often as it takes for nobody to wait long."""
@@ -208,7 +217,7 @@ class BacklogKeeper:
         if outlet is None:
             self._told.discard(sink.name)
             return
-        much = sink.kept * _MUCH >= sink.limit
+        much = sink.kept >= sink.limit * _MUCH
         outlet.stats.kept = _KEPT.format(sink.kept / (1 << 20)) if much else ""
         if not much:
             self._told.discard(sink.name)
@@ -225,7 +234,7 @@ class BacklogKeeper:
         """What may be addressed to a sink so that live records still find room behind it."""
         outlet = self._outlets.workers.get(name)
         if outlet is None:
-            return sys.maxsize
+            return 0
         stats = self._log.stats()
         held = self._log.lag(outlet.stats.position).bytes + stats.in_flight
         return self._limit(name, stats.limit_bytes) // 2 - held
@@ -238,27 +247,21 @@ class BacklogKeeper:
             for request in snapshot_requests(name, stream, scopes, Cause.BACKLOG_FULL)
         ]
         self._desk.hold(name)
-        why = self._why(name)
+        refused = False
 
         async def drop() -> int:
-            dropped = await self._log.drop_backlog(name, list(policy.scopes), owed)
-            log(
-                "warning",
-                "the backlog of a sink is dropped; it gets a snapshot when it takes records again",
-                sink=name,
-                reason=why,
-                records=sum(dropped.records.values()),
-                deletions_kept=sum(dropped.deletions.values()),
-            )
-            self._leftovers.dropped(name, self._log.end())
-            return dropped.end
+            nonlocal refused
+            try:
+                return await self._drop_in_log(name, owed)
+            except Refused as error:
+                # Not once it may read again: what it would go on from may be gone by now.
+                refused = True
+                await self._desk.load([name])  # what a part that was dropped is owed is noted down
+                await self._give_up(name, str(error))
+                return outlet.stats.position
 
-        try:
-            await outlet.drop(drop)
-        except Refused as error:
-            # A part of it may have been dropped before the room ran out; what that is owed is noted down.
-            await self._desk.load([name])
-            await self._give_up(name, str(error))
+        await outlet.drop(drop)
+        if refused:
             return
         self._desk.remember(owed)
         before = self._recovering.get(name)
@@ -277,17 +280,39 @@ class BacklogKeeper:
                 next_try_seconds=pause,
             )
 
+    async def _drop_in_log(self, name: str, owed: Sequence[SnapshotRequest]) -> int:
+        why = self._why(name)
+        dropped = await self._log.drop_backlog(name, self._policies[name].streams, owed)
+        log(
+            "warning",
+            "the backlog of a sink is dropped; it gets a snapshot when it takes records again",
+            sink=name,
+            reason=why,
+            records=sum(dropped.records.values()),
+            deletions_kept=sum(dropped.deletions.values()),
+        )
+        self._leftovers.dropped(name, self._log.end())
+        return dropped.end
+
     async def _give_up(self, name: str, why: str) -> None:
-        """The log goes on without this sink: not even its deletions find room."""
-        self._desk.release(name)
-        self._recovering.pop(name, None)
+        """The log goes on without this sink: not even its deletions find room.
+
+        What is left of its backlog is dropped when it is opened again; its snapshot must stand behind that.
+        """
+        stats = self._outlets.workers[name].stats
+        self._hold(name, stats.records)
         self._leftovers.forget(name)
-        self._outlets.workers[name].stats.kept = ""
+        stats.kept = ""
         await self._outlets.release(name, f"{why}; {_REPAIR_ANEW}")
+
+    def _hold(self, name: str, records: int) -> None:
+        """Its snapshots wait until it has taken more than these records."""
+        self._desk.hold(name)
+        self._recovering[name] = _Recovery(records, trio.current_time())
 
     def _park(self, name: str) -> None:
         outlet = self._outlets.workers[name]
-        if outlet.stats.state is not SinkState.PARKED:
+        if not outlet.parked:
             outlet.park(f"{self._why(name)}; {_REPAIR}")
 
     def _why(self, name: str) -> str:
@@ -297,14 +322,16 @@ class BacklogKeeper:
         return "it lags so far that the log has no room for what it has not taken"
 
     def _recover(self, name: str) -> None:
-        recovery = self._recovering[name]
-        stats = self._outlets.workers[name].stats
-        if recovery.through is None and not self._desk.waiting(name):
+        outlet = self._outlets.workers.get(name)
+        if outlet is None:
+            return
+        recovery, stats = self._recovering[name], outlet.stats
+        if recovery.begun and recovery.through is None and not self._desk.waiting(name):
             recovery.through = self._log.end()
         if recovery.through is not None:
             if stats.position >= recovery.through:
                 del self._recovering[name]
-                log("info", "sink has its snapshot: it is up to date again", sink=name)
+                log("info", "sink is up to date again", sink=name)
             return
         # A dead sink must not have the log filled for it again and again.
         takes = stats.records > recovery.records or stats.position >= self._log.end()

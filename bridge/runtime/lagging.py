@@ -6,11 +6,12 @@ from typing import Final
 
 __all__ = ["Lagging", "Leftovers", "Patience", "holders"]
 
-_NEARLY_ALL: Final = 0.9
+_AS_MUCH: Final = 0.9
+"""Of what the worst sink holds back: who holds that much is dealt with together with it."""
 _WORTH: Final = 4 << 20
 """Bytes that a sink must hold back so that dealing with it is worth it when the log is full."""
-_PRICE: Final = 16
-"""A drop writes what it leaves once more: so many times what it frees at most."""
+_FREED: Final = 1 / 16
+"""A drop writes what it leaves once more: it must free this part of what its sink holds back."""
 _MOVING_SECONDS: Final = 2.0
 """A sink that took nothing for that long does not move."""
 _GRACE_SECONDS: Final = 10.0
@@ -37,7 +38,7 @@ class Lagging:
     def droppable(self) -> int:
         """What a drop would free, where that is worth what it costs; else 0."""
         free = self.bytes - self.kept
-        return free if free * _PRICE >= self.bytes else 0
+        return free if free >= self.bytes * _FREED else 0
 
 
 class Leftovers:
@@ -92,7 +93,7 @@ def holders(sinks: Collection[Lagging], *, full: bool) -> list[str]:
         return over
     if worst[0].droppable >= _WORTH:
         # They share what is kept: to deal with one alone would free nothing.
-        return [sink.name for sink in worst if sink.droppable >= _NEARLY_ALL * worst[0].droppable]
+        return [sink.name for sink in worst if sink.droppable >= _AS_MUCH * worst[0].droppable]
     most = max(worst, key=lambda sink: sink.kept)
     mostly = 2 * sum(sink.kept for sink in worst) >= max(sink.limit for sink in worst)
     return [most.name] if mostly and most.kept >= _WORTH else []

@@ -56,10 +56,16 @@ def attach(
     takes: Collection[str] = (),
     leaves_out: Collection[str] = (),
 ) -> OpenedSink:
-    """Open a sink; a drop that was cut off is finished first. Raises as `drop`."""
+    """Open a sink; a drop that was cut off is finished first. Raises as `drop`, having opened nothing."""
+    before = journal.sinks.attached(name)
     opened = journal.attach_sink(name, fingerprint, acknowledged)
     if journal.sinks[name].dropping is not None:
-        _finish(journal, name)
+        try:
+            _finish(journal, name)
+        except Refused:
+            if not before:
+                journal.sinks.detach(name, 0)  # nobody would deal with what it holds back
+            raise
         opened = msgspec.structs.replace(opened, position=journal.sinks[name].position)
     return msgspec.structs.replace(opened, missed=journal.sinks.select(name, takes, leaves_out))
 

@@ -1,17 +1,19 @@
 """A sink that shall rest, or go on elsewhere: what becomes of what is in flight, and what is told."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from bridge.changes.deadletter import DeadLetter
 from bridge.delivery.rates import Rates
 from bridge.delivery.sink import Context, Delivery, Overlap, Rejected, Resume, Stopped, Unavailable
 from bridge.delivery.stats import SinkState
 from bridge.delivery.throttle import Throttle
-from bridge.delivery.worker import Plan, Worker
-from tests.delivery.fakes import BRIDGE, START, MemoryLog, ScriptedSink, change
+from bridge.delivery.worker import Hooks, Plan, Worker
+from tests.delivery.fakes import BRIDGE, START, Letters, MemoryLog, ScriptedSink, change
 
 
 class Deaf(ScriptedSink):
@@ -231,6 +233,45 @@ async def test_a_parked_sink_is_cut_off_at_once_and_says_why() -> None:
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert log.cursor == 1
+
+
+async def test_a_sink_that_waits_for_room_for_dead_letters_is_not_parked_until_it_is_told_to() -> None:
+    """Its state says parked either way; only one of them outlives a move of its cursor."""
+    log, sink = MemoryLog(), ScriptedSink([Rejected({0: "no"})])
+    one = Worker(Plan("out", BRIDGE), sink, log, START, hooks=Hooks(letters=Letters(0)))
+    log.append([change(1), change(2)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, one.parked) == (SinkState.PARKED, False)
+        one.park("whenFull says so")
+        await one.skip_to(1)
+        await wait_all_tasks_blocked()
+        assert (one.stats.state, one.parked) == (SinkState.PARKED, True)
+        assert sink.owned == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_letter_that_was_kept_unheard_counts_each_try_once(autojump_clock: MockClock) -> None:
+    """The letter counts its tries on: whoever hands it in again tells of those that came since."""
+    del autojump_clock
+
+    class Unheard(Letters):
+        async def bury(self, letters: Sequence[DeadLetter]) -> None:
+            await super().bury(letters)
+            await trio.sleep(10)
+
+    log, sink, box = MemoryLog(), ScriptedSink([Rejected({0: "no"}), Rejected({0: "no"})]), Unheard()
+    one = Worker(Plan("out", BRIDGE), sink, log, START, hooks=Hooks(letters=box))
+    log.append([change(1)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await wait_all_tasks_blocked()
+        await one.pause(trio.current_time())
+        one.resume()
+        await trio.sleep(30)
+        assert [letter.attempts for letter in box.kept] == [len(sink.seen)]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_rest_interrupts_the_wait_for_a_rate_limit(autojump_clock: MockClock) -> None:

@@ -1,11 +1,16 @@
 """A sink that lags beyond what the log has room for: who is dealt with, when, and what it costs whom."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from bridge.delivery.stats import SinkState
+from bridge.runtime.backlog import policies
+from tests.delivery.fakes import ScriptedSink
 from tests.runtime.backlog_bench import MIB, Bench
+from tests.runtime.test_outlets import configured
 
 
 async def test_a_dropped_sink_is_owed_a_snapshot_of_each_watch_once_it_takes_records_again(
@@ -136,6 +141,16 @@ async def test_a_parked_sink_stops_and_holds_back_nothing_but_its_deletions(
     assert not bench.desk.owed("cm", ""), "it gets no snapshot before it takes records again"
 
 
+async def test_a_sink_that_waits_for_room_for_dead_letters_is_parked_too(autojump_clock: MockClock) -> None:
+    """Its state says so already, but it would go on by itself once its backlog is dropped."""
+    del autojump_clock
+    bench = Bench("park")
+    slow = bench.outlets["slow"]
+    slow.stats.state = SinkState.PARKED
+    await bench.grow(95)
+    assert slow.parked
+
+
 async def test_a_parked_sink_that_is_resumed_gets_its_snapshot_at_once(autojump_clock: MockClock) -> None:
     del autojump_clock
     bench = Bench("park")
@@ -146,6 +161,14 @@ async def test_a_parked_sink_that_is_resumed_gets_its_snapshot_at_once(autojump_
     outlet.take(1)
     await bench.keeper.look()
     assert bench.desk.owed("cm", "")
+
+
+def test_of_a_sink_for_all_streams_also_the_deletions_of_one_that_is_configured_no_more_are_kept() -> None:
+    """They stand in its backlog, and it would have been handed them."""
+    config = configured(ScriptedSink(), ScriptedSink())
+    all_, one = config.sinks
+    config = replace(config, sinks=(all_, replace(one, streams=("pods",))))
+    assert [policy.streams for policy in policies(config)] == [None, ("pods",)]
 
 
 async def test_block_does_nothing_but_say_so_once_intake_waits(
@@ -191,10 +214,37 @@ async def test_what_a_drop_that_ran_out_of_room_has_noted_down_is_owed_without_a
     del autojump_clock
     bench = Bench()
     bench.log.refuses = bench.log.drops_a_part = True
+    slow = bench.outlets["slow"]
     await bench.grow(95)
     assert list(bench.sinks.parked) == ["slow"]
     assert bench.desk.waiting("slow") == bench.log.owed
-    assert bench.desk.owed("cm", ""), "nobody would let go of it later"
+    assert bench.desk.owed("cm", "") == [], "what is left of its backlog comes first"
+    bench.outlets["slow"] = slow
+    slow.stats.position = bench.log.last - 2
+    await bench.keeper.look()
+    assert bench.desk.owed("cm", "") == []
+    slow.take(1)
+    await bench.keeper.look()
+    assert bench.desk.owed("cm", ""), "it is resumed, and takes records"
+
+
+async def test_a_sink_that_cannot_be_opened_yet_is_not_listed_for(autojump_clock: MockClock) -> None:
+    """What is left of its backlog, which finds no room now, comes before its snapshot."""
+    del autojump_clock
+    before = Bench()
+    await before.grow(95)
+    bench = Bench()
+    bench.log.owed, bench.log.last = before.log.owed, before.log.last
+    await bench.desk.load(["slow", "fast"])
+    slow = bench.outlets.pop("slow")
+    bench.keeper.resume()
+    await bench.grow(1)
+    assert bench.desk.owed("cm", "") == []
+    bench.outlets["slow"] = slow
+    slow.stats.position = bench.log.last - 2
+    slow.take(1)
+    await bench.grow(0)
+    assert len(bench.desk.owed("cm", "")) == 1
 
 
 async def test_a_sink_that_moves_is_waited_for_and_not_for_ever(autojump_clock: MockClock) -> None:
