@@ -109,10 +109,9 @@ class Keeper:
                 if preflight is None:
                     preflight = await trio.to_thread.run_sync(self._quiet, abandon_on_cancel=True)
                 now = await trio.to_thread.run_sync(preflight.identities, names, abandon_on_cancel=True)
+                await self._compare(now)
             except (Broken, Stopped, SecretError, OSError):
                 preflight = None  # the producer says what is wrong; its credentials may be new
-                continue
-            await self._compare(now)
 
     async def _compare(self, now: dict[str, Identity | None]) -> None:
         changed = {name for name, identity in now.items() if identity != self._seen[name]}
