@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from bridge.delivery.sink import Stopped
+from bridge.delivery.sink import Stopped, Unavailable
 from bridge.secret import SecretError
 from sinks.kafka import keeper as kafka_keeper
 from sinks.kafka.admin import Findings, Identity
@@ -18,6 +18,8 @@ from tests.sinks.kafka_support import context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sinks.kafka.admin import Wanted
 
 
 class Topics:
@@ -59,3 +61,26 @@ async def test_a_look_that_fails_half_way_is_not_the_last_one(
     with trio.move_on_after(20) as scope:
         await keeper.watch()
     assert looks == 2
+
+
+async def test_a_right_that_is_missing_is_missing_until_a_look_finds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keeper = keeping(monkeypatch)
+    monkeypatch.setattr(kafka_keeper, "log", lambda *_, **__: None)
+    forbidden = ["t"]
+
+    def inspect(_: Plan, wanted: Wanted, __: object) -> tuple[Findings, list[str]]:
+        names = wanted.names
+        identities = {name: Identity("new", 1) for name in names}
+        return Findings(identities=identities, forbidden=[name for name in names if name in forbidden]), []
+
+    monkeypatch.setattr(kafka_keeper, "inspect", inspect)
+    now: dict[str, Identity | None] = {"t": Identity("new", 1)}
+    for _ in range(3):
+        await keeper._compare(now)
+        with pytest.raises(Unavailable, match="does not allow"):
+            await keeper.look_at([], set())
+    forbidden.clear()
+    await keeper._compare(now)
+    await keeper.look_at([], set())
