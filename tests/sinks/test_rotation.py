@@ -289,6 +289,8 @@ REFUSED = [
     ("path: x, rotate: {maxBytes: 1Mi, compress: zip}", "sinks[0].rotate.compress: `zip`"),
     ("path: x, rotate: {maxBytes: 1Mi}}, {name: b, type: jsonlines, path: ./x",
      "sinks[1].path: `x` belongs to sinks[0].path in line 5; write another path"),
+    (f"path: x}}, {{name: b, type: jsonlines, path: {Path('x').absolute()}",
+     "x` belongs to sinks[0].path in line 5; write another path"),
 ]  # fmt: skip
 
 
