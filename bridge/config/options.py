@@ -5,8 +5,7 @@ from pathlib import Path
 
 from bridge.config.places import made_by_run
 from bridge.config.problems import Report
-from bridge.config.records import Record
-from bridge.config.scalars import INVALID
+from bridge.config.records import Record, build, is_invalid
 from bridge.settings import Looks, Rule
 
 __all__ = ["check_options"]
@@ -34,11 +33,9 @@ def check_options(root: Record, report: Report, looks: AbstractSet[Looks]) -> No
 
 
 def _ask(rule: Rule, record: Record) -> None:
-    values = [
-        value.build() if isinstance(value := record.get(name), Record) else value for name in rule.fields
-    ]
+    values = [build(record.get(name)) for name in rule.fields]
     # What refuses its own keys tells that, and is nothing that others can be held against.
-    if INVALID not in values:
+    if not any(map(is_invalid, values)):
         for sentence in rule.problems(*values):
             record.place_of(rule.fields[0]).wrong(sentence)
 
@@ -52,7 +49,9 @@ def _not_made_yet(root: Record, record: Record) -> bool:
 
 def _read(record: Record, name: str, wrong: AbstractSet[str]) -> bool:
     """Whether the value of a field, its default included, is what the user wants."""
-    setting = next(setting for setting in record.settings if setting.name == name)
+    setting = next((setting for setting in record.settings if setting.name == name), None)
+    if setting is None:
+        raise TypeError(f"A rule of {record.type.__name__} names the field {name!r}, which it does not have.")
     if name not in record.values and (record.given(name) or setting.required):
         return False
     path = f"{record.place.path}.{setting.key}" if record.place.path else setting.key

@@ -11,7 +11,7 @@ from bridge.config.problems import Place
 from bridge.config.scalars import INVALID, Kind
 from bridge.settings import RuleBroken
 
-__all__ = ["Record", "Setting"]
+__all__ = ["Record", "Setting", "build", "is_invalid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,8 @@ class Record:
 
         Rules that it declares are told by who asks them (`bridge.config.options`).
         """
-        values = {name: _build(value) for name, value in self.values.items()}
-        if any(
-            value is INVALID or (isinstance(value, tuple) and INVALID in value) for value in values.values()
-        ):
+        values = {name: build(value) for name, value in self.values.items()}
+        if any(map(is_invalid, values.values())):
             return INVALID
         try:
             return self.type(**values)
@@ -97,8 +95,14 @@ class Record:
             return INVALID
 
 
-def _build(value: Any) -> Any:
+def build(value: Any) -> Any:
+    """What was read for a field as what its type says, INVALID where a part of it is refused."""
     # Exactly a tuple: a NamedTuple is a value of its own.
     if type(value) is tuple:
-        return tuple(_build(item) for item in value)
+        return tuple(build(item) for item in value)
     return value.build() if isinstance(value, Record) else value
+
+
+def is_invalid(value: Any) -> bool:
+    """Whether what `build` returned, or an item of it, is INVALID."""
+    return value is INVALID or (isinstance(value, tuple) and INVALID in value)

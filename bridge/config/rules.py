@@ -179,13 +179,14 @@ def _one_sink_per_path(config: Record) -> None:
         if options is None or "path" not in options.values:
             continue
         path, place = os.path.normpath(str(options.values["path"])), options.place_of("path")
-        if path in first:
+        file = path if path == "-" else os.path.abspath(path)  # noqa: PTH100 - links are not followed
+        if file in first:
             what = "stdout (`-`)" if path == "-" else f"`{path}`"
             place.wrong(
-                f"{what} belongs to {first[path].path} in line {first[path].line}; write another path"
+                f"{what} belongs to {first[file].path} in line {first[file].line}; write another path"
             )
         else:
-            first[path] = place
+            first[file] = place
 
 
 def _cloud_events_are_rendered(config: Record) -> None:

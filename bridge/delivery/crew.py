@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from bridge.delivery.handover import Halted
-from bridge.delivery.sink import Rejected, Stopped, Unavailable
+from bridge.delivery.sink import Rejected, Reopen, Stopped, Unavailable
 from bridge.delivery.waits import Quit, Waits
 from bridge.errors import BridgeError
 from bridge.secret import SecretError
@@ -60,5 +60,5 @@ def fatal(error: BaseException) -> BridgeError | None:
     """The error in here that is meant to leave the sink, also from within the groups that nurseries make."""
     if isinstance(error, BaseExceptionGroup):
         return next((found for inner in error.exceptions if (found := fatal(inner))), None)
-    own = (Unavailable, Rejected, Stopped, SecretError)  # a secret may be in the middle of a rotation
+    own = (Unavailable, Rejected, Reopen, Stopped, SecretError)  # a secret may be in the middle of a rotation
     return error if isinstance(error, BridgeError) and not isinstance(error, own) else None

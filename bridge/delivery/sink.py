@@ -36,6 +36,7 @@ __all__ = [
     "Owning",
     "Record",
     "Rejected",
+    "Reopen",
     "Reopened",
     "Resume",
     "Sink",
@@ -145,6 +146,13 @@ class Stopped(BridgeError):
     """The destination wants nothing any more (HTTP 410), or another instance has taken it over.
 
     The sink stops, loudly, with its cursor where it is; the others go on. A restart tries again.
+    """
+
+
+class Reopen(BridgeError):
+    """What `open` was told no longer holds: the sink is left, entered again and goes on from its cursor.
+
+    For what a running sink may meet and nobody has to look into; anything that is no `BridgeError` is a bug.
     """
 
 

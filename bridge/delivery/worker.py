@@ -46,9 +46,9 @@ class Worker:
     """Delivers the log to one sink, from its cursor, for as long as `run` runs.
 
     Failure domains: `Unavailable` is retried for ever; `Rejected` records become dead letters, or halt this
-    sink; `Stopped` parks it; an unexpected error, or a secret that cannot be read, restarts it from its
-    cursor with backoff; any other `BridgeError` (a broken invariant, a lost state, a closed pipe) leaves
-    `run`, for the command to handle.
+    sink; `Stopped` parks it; `Reopen`, an unexpected error, or a secret that cannot be read, restarts
+    it from its cursor with backoff; any other `BridgeError` (a broken invariant, a lost state, a closed
+    pipe) leaves `run`, for the command to handle.
     """
 
     def __init__(

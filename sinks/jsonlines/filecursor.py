@@ -51,7 +51,6 @@ class FileCursor:
     def __init__(self, path: str) -> None:
         """`path` is of the file that holds the records. Nothing happens yet."""
         self._file = path
-        self._path = cursor_path(path)
         self._fd: int | None = None
         self._foreign = False
         self._told = False
@@ -63,7 +62,7 @@ class FileCursor:
         self._read()
         if not self._foreign:
             with suppress(OSError):
-                Path(self._path).unlink()
+                Path(cursor_path(self._file)).unlink()
 
     def resume(self, given: Resume, sink: str) -> Resume:
         """Where to go on: what was given, or what stands beside the file where that says more.
@@ -103,7 +102,7 @@ class FileCursor:
         self.release()
 
     def _open(self) -> int:
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        fd = os.open(cursor_path(self._file), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         with suppress(OSError):  # who may write the one shall be able to write the other
             if os.fstat(fd).st_size == 0:
                 os.fchmod(fd, stat.S_IMODE(Path(self._file).stat().st_mode))
@@ -111,7 +110,7 @@ class FileCursor:
 
     def _read(self) -> Place | None:
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(cursor_path(self._file), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -138,7 +137,7 @@ class FileCursor:
             log(
                 "warning",
                 "no place in the log is kept beside the file: a state that is rolled back goes unnoticed",
-                path=self._path,
+                path=cursor_path(self._file),
                 reason=why,
             )
 

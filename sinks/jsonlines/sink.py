@@ -29,11 +29,12 @@ _LINE_ENDS: Final = 64
 
 
 def _nothing_to_rotate(rotate: Rotate | None, path: str) -> Iterator[str]:
-    if rotate is not None and (path == STDOUT or not is_regular(path)):
-        yield (
-            f"`{path}` is no file, so there is nothing to rotate; write the path of a file "
-            "or leave rotate out"
-        )
+    if rotate is not None and path == STDOUT:
+        yield _no_file(path)
+
+
+def _no_file(path: str) -> str:
+    return f"`{path}` is no file, so there is nothing to rotate; write the path of a file or leave rotate out"
 
 
 def _place_problems(path: str, rotate: Rotate | None) -> Iterator[str]:
@@ -41,7 +42,7 @@ def _place_problems(path: str, rotate: Rotate | None) -> Iterator[str]:
         return
     found = problem(path)
     if found is None and rotate is not None:
-        found = rotation_problem(path)
+        found = rotation_problem(path) if is_regular(path) else _no_file(path)
     if found is not None:
         yield found
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from bridge.delivery.sink import Reopen
 from sinks.kafka.errors import NOT_THE_BATCH
 
 __all__ = ["Aborted", "Moved", "Spoilt"]
@@ -24,7 +25,7 @@ class Aborted(Exception):
         return any(name in NOT_THE_BATCH for name, _, _ in self.errors)
 
 
-class Moved(Exception):
+class Moved(Reopen):
     """The place in the log is another one than `open` has told: the sink must be opened anew."""
 
 

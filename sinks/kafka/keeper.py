@@ -109,18 +109,19 @@ class Keeper:
                 if preflight is None:
                     preflight = await trio.to_thread.run_sync(self._quiet, abandon_on_cancel=True)
                 now = await trio.to_thread.run_sync(preflight.identities, names, abandon_on_cancel=True)
+                await self._compare(now)
             except (Broken, Stopped, SecretError, OSError):
                 preflight = None  # the producer says what is wrong; its credentials may be new
-                continue
-            await self._compare(now)
 
     async def _compare(self, now: dict[str, Identity | None]) -> None:
         changed = {name for name, identity in now.items() if identity != self._seen[name]}
         if not changed and self._trouble is None:
             return
-        wanted = self._plan.wanted(sorted(self._data & changed), sorted(self._control & changed))
+        # What keeps records from going somewhere may be seen of the topic, or of no topic at all.
+        asked = changed if self._trouble is None else self._data | self._control
+        wanted = self._plan.wanted(sorted(self._data & asked), sorted(self._control & asked))
         try:
-            found, made = await self._inspect(wanted) if wanted.names else (Findings(), [])
+            found, made = await self._inspect(wanted)
         except Broken as error:
             if error.trouble.reason in {"topic", "authorization"}:
                 self._set(error.trouble)
@@ -161,7 +162,8 @@ class Keeper:
                 )
         if found.forbidden:
             return authorization(found.forbidden, self._plan.acls(found.forbidden))
-        for trouble in (*found.troubles, *(missing(name, wanted.how(name)) for name in found.missing)):
+        troubles = (*found.troubles, *(missing(name, wanted.how(name)) for name in found.missing))
+        if trouble := next(iter(troubles), None):
             return trouble
         for advice in found.advice:
             log("warning", "kafka topic", sink=self._plan.context.name, advice=advice)

@@ -43,7 +43,11 @@ def client_problems(properties: Mapping[str, Secret], tls: Tls | None, delivery:
         found |= transactional("check", found)
     refusal = _refusal(found)
     if refusal:
-        yield f"Kafka's client refuses its configuration: {shorten(refusal)}; see `properties`."
+        # Whoever keeps a value elsewhere does not want to see it here.
+        elsewhere = any(secret.value is None for secret in properties.values())
+        why = "" if elsewhere else f": {shorten(refusal).rstrip('.')}"
+        keys = [f"`{key}`" for key, given in (("properties", properties), ("tls", tls)) if given]
+        yield f"Kafka's client refuses its configuration{why}; see {' and '.join(keys)}."
 
 
 def _value(name: str, secret: Secret) -> str | None:

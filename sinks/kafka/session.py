@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import trio
 from confluent_kafka import KafkaException
 
-from bridge.delivery.sink import Context, Delivery, Rejected, Resume, Stopped, Unavailable
+from bridge.delivery.sink import Context, Delivery, Rejected, Reopen, Resume, Stopped, Unavailable
 from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.logs import log
@@ -33,7 +33,7 @@ _OLD_TOKEN_SECONDS: Final = 60.0
 _CREDENTIALS: Final = ("authentication", "tls")
 
 
-class CredentialsChanged(Exception):
+class CredentialsChanged(Reopen):
     """Kafka refuses us, and there are other credentials now: the sink must be opened anew with them."""
 
 

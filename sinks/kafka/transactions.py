@@ -181,7 +181,11 @@ class Transactions:
             self._discard()
         if self._producer is not None:
             return
-        found = await self._take_over()
+        try:
+            found = await self._take_over()
+        except BaseException:
+            self._discard()  # a producer is one whose cursor was held against ours
+            raise
         if not self._ours and found != self._known:
             self._discard()
             raise Moved("Kafka's place in the log has moved on: it is asked anew.")
@@ -220,7 +224,6 @@ class Transactions:
         try:
             return await self._alone(self._store.read)  # type: ignore[no-any-return]
         except Unreadable as error:
-            self._discard()
             raise Unavailable(f"Kafka: {error}.", reason="cursor") from error
 
     def _consider(self, error: KafkaError, *, late: bool) -> None:
@@ -230,7 +233,6 @@ class Transactions:
             trouble = delivery_trouble(error.name(), error.str(), self._store.topic, self._acls)
         elif not late and not trouble.certain:
             return
-        self._discard()
         raise Unavailable(trouble.sentence, reason=trouble.reason)
 
     def _late(self, begun: float, limit: float) -> bool:

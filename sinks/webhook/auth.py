@@ -1,7 +1,7 @@
 """Who we are to a receiver: a bearer token, a user and password, or OAuth2 client credentials."""
 
 import base64
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Final, Literal, Protocol
@@ -18,7 +18,15 @@ from sinks.webhook.secrets import Kept, header_value, problems_of
 from sinks.webhook.tls import TlsOptions
 from sinks.webhook.url import url_problem
 
-__all__ = ["AuthOptions", "Authorization", "BasicOptions", "ClientCredentials", "OAuth2Options", "Static"]
+__all__ = [
+    "AuthOptions",
+    "Authorization",
+    "BasicOptions",
+    "ClientCredentials",
+    "OAuth2Options",
+    "Static",
+    "secrets_in",
+]
 
 _LIFETIME: Final = 300.0
 """Seconds for which a token without `expires_in` is believed; a 401 ends it before."""
@@ -28,6 +36,17 @@ _URL: Final = Text("an http or https URL", "one", check=url_problem, private=Tru
 
 def _bearer(token: bytes) -> bytes:
     return header_value(b"Bearer " + token.strip())
+
+
+def _basic(pair: bytes) -> bytes:
+    return b"Basic " + base64.b64encode(pair)
+
+
+def secrets_in(value: bytes) -> list[bytes]:
+    """What nobody may be shown of an `authorization`: itself, the token, the password."""
+    scheme, _, rest = value.partition(b" ")
+    password = base64.b64decode(rest).partition(b":")[2] if scheme == b"Basic" else b""
+    return [value, rest, password]
 
 
 def _user_problem(username: str) -> Iterator[str]:
@@ -145,10 +164,6 @@ class Authorization(Protocol):
         """Told of a 401 to `value`; whether another one can be had at once."""
         ...
 
-    def secret(self) -> bytes:
-        """What `value` was made of and its receiver can read in it; empty where that is nothing more."""
-        ...
-
 
 class Static:
     """A secret that is sent as it stands; somebody else rotates it."""
@@ -160,18 +175,14 @@ class Static:
             self._kept = Kept(
                 options.basic.password,
                 "auth.basic.password",
-                lambda password: (b"Basic " + base64.b64encode(user + b":" + password), password),
+                lambda password: _basic(user + b":" + password),
             )
         elif options.bearer is not None:
-            self._kept = Kept(options.bearer, "auth.bearer", lambda token: (_bearer(token), token.strip()))
+            self._kept = Kept(options.bearer, "auth.bearer", _bearer)
 
     async def value(self) -> bytes:
         """The secret as it is now."""
-        return self._kept.value()[0]
-
-    def secret(self) -> bytes:
-        """The token, or the password."""
-        return self._kept.value()[1]
+        return self._kept.value()
 
     def refused(self, value: bytes) -> bool:  # noqa: ARG002 - it is what it is
         """There is no other."""
@@ -242,14 +253,15 @@ class ClientCredentials:
             self._until = -float("inf")
         return True
 
-    def secret(self) -> bytes:
-        """Only the issuer is sent the client's secret."""
-        return b""
-
     async def _renew(self) -> None:
         self._flight = flight = _Flight()
         try:
-            self._accept(await self._post(*self._request()))
+            secret = self._secret.value()
+            headers, form = self._request(secret)
+            self._accept(
+                await self._post(headers, form),
+                [secret, *secrets_in(dict(headers).get(b"authorization", b""))],
+            )
         except Unavailable as error:
             flight.error = error
             raise
@@ -257,8 +269,8 @@ class ClientCredentials:
             self._flight = None
             flight.landed.set()
 
-    def _request(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        options, secret = self._options, self._secret.value().decode("utf-8", "surrogateescape")
+    def _request(self, client_secret: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        options, secret = self._options, client_secret.decode("utf-8", "surrogateescape")
         form = {"grant_type": "client_credentials"}
         if options.scopes:
             form["scope"] = " ".join(options.scopes)
@@ -275,14 +287,14 @@ class ClientCredentials:
             pair = ":".join(
                 quote_plus(part, errors="surrogateescape") for part in (options.client_id, secret)
             )
-            headers.append((b"authorization", b"Basic " + base64.b64encode(pair.encode())))
+            headers.append((b"authorization", _basic(pair.encode())))
         return headers, urlencode(form, errors="surrogateescape").encode()
 
-    def _accept(self, answer: Answer) -> None:
+    def _accept(self, answer: Answer, hidden: Sequence[bytes]) -> None:
         where = f"the issuer {self._options.token_url.partition('?')[0]}"
         if answer.status != 200:  # noqa: PLR2004 - RFC 6749, 5.1
             raise Unavailable(
-                f"{where} gives no token: {answer.status}{self._words(answer)}; check `auth.oauth2`",
+                f"{where} gives no token: {answer.status}{_words(answer, hidden)}; check `auth.oauth2`",
                 retry_after=retry_after(answer.headers, datetime.now(UTC)),
                 reason="credentials",
             )
@@ -305,11 +317,12 @@ class ClientCredentials:
         # A token that is short-lived is still used once.
         self._until = trio.current_time() + max(lifetime - _EARLY, lifetime / 2)
 
-    def _words(self, answer: Answer) -> str:
-        try:
-            refusal = msgspec.json.decode(answer.body, type=_Refusal)
-        except (msgspec.DecodeError, ValueError):
-            return ""
-        parts = [told(part, (self._secret.value(),)) for part in (refusal.error, refusal.error_description)]
-        words = ": ".join(part for part in parts if part)
-        return f" ({words})" if words else ""
+
+def _words(answer: Answer, hidden: Sequence[bytes]) -> str:
+    try:
+        refusal = msgspec.json.decode(answer.body, type=_Refusal)
+    except (msgspec.DecodeError, ValueError):
+        return ""
+    parts = [told(part, hidden) for part in (refusal.error, refusal.error_description)]
+    words = ": ".join(part for part in parts if part)
+    return f" ({words})" if words else ""

@@ -13,7 +13,7 @@ from bridge import __version__
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
 from sinks.webhook.answers import Answer, Refusal, refusal
-from sinks.webhook.auth import Authorization
+from sinks.webhook.auth import Authorization, secrets_in
 from sinks.webhook.body import Message
 from sinks.webhook.client import Client
 from sinks.webhook.echo import SHORT
@@ -90,14 +90,14 @@ class Sender:
         """
         authorization = self._authorization
         value = await authorization.value() if authorization else b""
-        answer = await self._attempt(message, value)
+        answer, hidden = await self._attempt(message, value)
         if answer.status == HTTPStatus.UNAUTHORIZED and authorization and authorization.refused(value):
             value = await authorization.value()
             await admit()
-            answer = await self._attempt(message, value)
+            answer, hidden = await self._attempt(message, value)
         refused = None
         if answer.status // 100 != 2:  # noqa: PLR2004 - the class of success
-            refused = refusal(answer, self._target.name, datetime.now(UTC), self._hidden(value))
+            refused = refusal(answer, self._target.name, datetime.now(UTC), hidden)
         self.unwelcome.answered(answer.status, refused.sentence if refused else "")
         return refused
 
@@ -111,10 +111,15 @@ class Sender:
                 found.append(str(error))
         return found
 
-    async def _attempt(self, message: Message, authorization: bytes) -> Answer:
+    async def _attempt(self, message: Message, authorization: bytes) -> tuple[Answer, list[bytes]]:
+        """The answer, and what it must not show: read once, for a secret may be rotated meanwhile."""
+        own = [(name, kept.value()) for name, kept in self._headers]
         keys = [kept.value() for kept in self._keys]
+        hidden = self._hidden(own, authorization)
         headers = [
-            *self._common(),
+            *own,
+            *([] if any(name == b"user-agent" for name, _ in own) else [_PRODUCT]),
+            _PLAIN,
             *message.headers,
             *webhook_headers(message.id, int(time.time()), message.body, keys),
         ]
@@ -124,25 +129,15 @@ class Sender:
         if self._compressed:
             headers.append((b"content-encoding", b"gzip"))
             body = await _gzip(body)
-        return await self._client.ask(self._method, headers, body, self._timeout)
+        return await self._client.ask(self._method, headers, body, self._timeout), hidden
 
-    def _common(self) -> list[tuple[bytes, bytes]]:
-        headers = [(name, kept.value()) for name, kept in self._headers]
-        if not any(name == b"user-agent" for name, _ in headers):
-            headers.append(_PRODUCT)
-        headers.append(_PLAIN)
-        return headers
-
-    def _hidden(self, authorization: bytes) -> list[bytes]:
-        """What the receiver was sent and must not show to others through us."""
-        headers = [(name in self._in_clear, kept.value()) for name, kept in self._headers]
-        in_clear = [*self._client.query, *(value for clear, value in headers if clear)]
+    def _hidden(self, headers: Sequence[tuple[bytes, bytes]], authorization: bytes) -> list[bytes]:
+        """What the receiver is sent and must not show to others through us."""
+        in_clear = [*self._client.query, *(value for name, value in headers if name in self._in_clear)]
         # A short one that stands in the clear is no secret, but a word that any answer may have.
         values = [value for value in in_clear if len(value) >= SHORT]
-        values += [value for clear, value in headers if not clear]
-        if self._authorization:
-            values += [authorization, authorization.partition(b" ")[2], self._authorization.secret()]
-        return values
+        values += [value for name, value in headers if name not in self._in_clear]
+        return values + secrets_in(authorization)
 
 
 async def _gzip(body: bytes) -> bytes:

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bridge.delivery.handout import Selection
 from bridge.delivery.pacing import Retry
-from bridge.delivery.sink import ClosedPipe, Delivery, Rejected, Resume, Unavailable
+from bridge.delivery.sink import ClosedPipe, Delivery, Rejected, Reopen, Resume, Unavailable
 from bridge.delivery.stats import SinkState
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.errors import BridgeError, InvariantError
@@ -207,6 +207,23 @@ async def test_an_unexpected_error_restarts_the_sink_from_its_cursor_and_is_repo
     assert [level for level, _, _ in said] == ["error", "info"], "when it begins, and when it ends"
     assert said[0][2]["error"] == "OSError(5, 'disk')"
     assert "deliver (fakes.py:" in str(said[0][2]["at"])
+
+
+async def test_a_sink_that_asks_to_be_opened_anew_is_no_bug(
+    autojump_clock: MockClock,
+    said: Lines,
+) -> None:
+    log, sink = MemoryLog(), ScriptedSink([None, Reopen("There are other credentials now.")])
+    log.append([change(n) for n in range(15)])
+    one = worker(log, sink, said=said)
+    async with running(one):
+        assert await one.drain(autojump_clock.current_time() + 100)
+    assert numbers(sink) == list(range(15))
+    assert [resume.position for resume in sink.opened] == [0, 10]
+    assert [(level, fields.get("reason")) for level, _, fields in said] == [
+        ("warning", "There are other credentials now."),
+        ("info", None),
+    ]
 
 
 async def test_what_may_have_been_delivered_before_is_marked_as_a_replay(

@@ -209,6 +209,22 @@ async def test_it_lies_where_the_records_lie(tmp_path: Path) -> None:
     assert await known(link) == at(4)
 
 
+async def test_a_link_that_is_switched_takes_its_place_with_it(tmp_path: Path) -> None:
+    """Else the file before would be said to hold what the next one has."""
+    for volume in ("a", "b"):
+        make_directory(tmp_path / volume)
+    link = tmp_path / "out.jsonl"
+    link.symlink_to(tmp_path / "a" / "f.jsonl")
+    async with JsonLines(str(link)) as sink:
+        await sink.open(START, HERE)
+        await sink.deliver(Delivery(5, records(line(5)), 0))
+        remove(link)
+        link.symlink_to(tmp_path / "b" / "f.jsonl")
+        await sink.deliver(Delivery(9, records(line(9)), 0))
+    assert await known(tmp_path / "a" / "f.jsonl") == at(5)
+    assert await known(tmp_path / "b" / "f.jsonl") == at(9)
+
+
 async def test_a_file_that_was_taken_away_while_nobody_wrote_takes_what_was_known_with_it(path: Path) -> None:
     """Who removes the file and the state begins anew, without a sentence about a log that is gone."""
     await deliver(JsonLines(str(path)), 4)

@@ -129,20 +129,24 @@ async def test_who_is_refused_for_its_place_fences_nobody(kafka: Broker, topic: 
     assert await positions(kafka, topic) == list(range(1, 8))
 
 
+async def begun_by_another(kafka: Broker, where: Context) -> Producer:
+    """An open transaction with a cursor, of an earlier instance."""
+    name = f"kube-bridge.c.{where.name}"
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": name})
+    await trio.to_thread.run_sync(producer.init_transactions, 20)
+    producer.begin_transaction()
+    producer.produce(f"{name}.cursor", msgspec.json.encode(Cursor("log", 1, 3, "mark")), name)
+    await trio.to_thread.run_sync(producer.flush, 20)
+    return producer
+
+
 async def test_what_an_earlier_instance_commits_behind_our_look_is_not_sent_again(
     kafka: Broker, topic: str, where: Context
 ) -> None:
     """Its transaction is still open when the cursor is read, and that keeps nobody waiting."""
-    cursor_topic = f"kube-bridge.c.{where.name}.cursor"
     async with transactional(kafka, topic) as second:
         await second.open(START, where)  # makes the topics
-        name = f"kube-bridge.c.{where.name}"
-        first = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": name})
-        await trio.to_thread.run_sync(first.init_transactions, 20)
-        first.begin_transaction()
-        value = msgspec.json.encode(Cursor("log", 1, 3, "mark"))
-        first.produce(cursor_topic, value, name)
-        await trio.to_thread.run_sync(first.flush, 20)
+        first = await begun_by_another(kafka, where)
         assert await second.open(START, where) == START
         await trio.to_thread.run_sync(first.commit_transaction, 20)
         with pytest.raises(Moved, match="asked anew"):
@@ -202,17 +206,72 @@ def test_an_abort_is_explained_by_its_cause_not_by_what_it_took_back() -> None:
     ]
 
 
+class Cancelled(Producer):
+    """A producer during whose call, the first of its kind, the delivery is cancelled."""
+
+    during: str
+    commits = False
+    scope: trio.CancelScope | None = None
+
+    def init_transactions(self, timeout: float = 0) -> None:
+        super().init_transactions(timeout)
+        self._cancel("init")
+
+    def commit_transaction(self, timeout: float = 0) -> None:
+        if Cancelled.scope is None or Cancelled.during != "commit":
+            super().commit_transaction(timeout)
+            return
+        if self.commits:
+            super().commit_transaction(30)
+        self._cancel("commit")
+        raise KafkaException(_Retriable())
+
+    @staticmethod
+    def _cancel(what: str) -> None:
+        scope = Cancelled.scope
+        if scope is not None and Cancelled.during == what:
+            Cancelled.scope = None
+            trio.from_thread.run_sync(scope.cancel)
+
+
+async def cancelled(open_sink: Kafka, first: int, last: int) -> None:
+    """A delivery that is cut off where `Cancelled` says."""
+    with trio.CancelScope() as scope:
+        Cancelled.scope = scope
+        await open_sink.deliver(span(first, last))
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("commits", [True, False])
 async def test_a_cancelled_delivery_is_resolved_not_repeated(
-    kafka: Broker, topic: str, where: Context
+    kafka: Broker, topic: str, where: Context, monkeypatch: pytest.MonkeyPatch, *, commits: bool
 ) -> None:
+    monkeypatch.setattr(Cancelled, "during", "commit", raising=False)
+    monkeypatch.setattr(Cancelled, "commits", commits)
+    monkeypatch.setattr(kafka_transactions, "Producer", Cancelled)
     async with opened(transactional(kafka, topic), where) as open_sink:
         await open_sink.deliver(span(1, 3))
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await open_sink.deliver(span(4, 6))
+        await cancelled(open_sink, 4, 6)
         await open_sink.deliver(span(4, 9))
         assert (await open_sink.open(START, where)).position == 9
     assert await positions(kafka, topic) == list(range(1, 10))
+
+
+async def test_a_delivery_that_is_cancelled_before_it_asks_for_the_cursor_asks_the_next_time(
+    kafka: Broker, topic: str, where: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cancelled, "during", "init", raising=False)
+    monkeypatch.setattr(kafka_transactions, "Producer", Cancelled)
+    async with transactional(kafka, topic) as second:
+        await second.open(START, where)  # makes the topics
+        first = await begun_by_another(kafka, where)
+        assert await second.open(START, where) == START
+        await trio.to_thread.run_sync(first.commit_transaction, 20)
+        await cancelled(second, 1, 5)
+        with pytest.raises(Moved, match="asked anew"):
+            await second.deliver(span(1, 5))
+        assert await second.open(START, where) == Resume("log", 1, 3)
+    assert await positions(kafka, topic) == []
 
 
 class Treacherous(Producer):
@@ -243,6 +302,11 @@ class _Indefinite:
 
     def txn_requires_abort(self) -> bool:
         return False
+
+
+class _Retriable(_Indefinite):
+    def retriable(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize("commits", [True, False])

@@ -294,6 +294,26 @@ async def test_an_issuer_that_gives_no_token_is_told_and_nothing_is_lost(step: S
         await send(sink, 1)
 
 
+@pytest.mark.parametrize("what", ["old-s3ntinel", base64.b64encode(b"my+id:old-s3ntinel").decode()])
+async def test_an_issuer_that_repeats_what_it_was_sent_is_told_without_it(
+    tmp_path: Path, what: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Also where the secret is another one by the time it answers."""
+    path = tmp_path / "secret"
+    path.write_text("old-s3ntinel")
+
+    async def step(request: Received, stream: trio.abc.Stream) -> bool:
+        path.write_text("new-s3ntinel")
+        autojump_clock.jump(11)
+        return await answer(401, json.dumps({"error": f"no {what}"}).encode())(request, stream)
+
+    async with receiving(step) as issuer, receiving() as receiver:
+        auth = AuthOptions(oauth2=OAuth2Options(issuer.url, "my id", Secret(file=path)))
+        async with hooked(receiver.url, auth=auth) as sink:
+            with pytest.raises(Unavailable, match="its words repeat a secret of ours"):
+                await send(sink, 1)
+
+
 async def test_check_asks_the_issuer_and_tells_what_it_says() -> None:
     refusal = answer(400, b'{"error":"invalid_scope"}')
     async with receiving(refusal) as issuer, receiving() as receiver:

@@ -4,13 +4,18 @@ import base64
 import html
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+import trio
 
 from bridge.delivery.sink import Rejected
+from bridge.secret import Secret
 from sinks.webhook.auth import AuthOptions, BasicOptions
 from tests.sinks.receiver import (
+    Received,
     answer,
     hooked,
     receiving,
@@ -33,6 +38,30 @@ async def test_what_a_receiver_echoes_is_told_without_our_secrets() -> None:
 async def test_what_a_receiver_echoes_is_told_without_the_keys_in_our_address() -> None:
     echo = answer(400, b"no rule for /hook?key=s3ntinel%2F1, that is s3ntinel/1")
     async with receiving(echo) as receiver, hooked(f"{receiver.url}?key=s3ntinel%2F1") as sink:
+        with pytest.raises(Rejected) as caught:
+            await send(sink, 1)
+    assert caught.value.reasons[0].endswith(f"answered 400 Bad Request: {NOT_SHOWN}")
+
+
+@pytest.mark.parametrize("kind", ["header", "bearer", "basic"])
+async def test_a_secret_that_is_rotated_while_it_is_sent_is_not_told_either(
+    tmp_path: Path, kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old-s3ntinel")
+    rotated = Secret(file=path)
+    options: dict[str, dict[str, Any]] = {
+        "header": {"headers": {"x-key": rotated}},
+        "bearer": {"auth": AuthOptions(bearer=rotated)},
+        "basic": {"auth": AuthOptions(basic=BasicOptions("me", rotated))},
+    }
+
+    async def step(request: Received, stream: trio.abc.Stream) -> bool:
+        path.write_text("new-s3ntinel")
+        autojump_clock.jump(11)
+        return await answer(400, b"who is old-s3ntinel there?")(request, stream)
+
+    async with receiving(step) as receiver, hooked(receiver.url, **options[kind]) as sink:
         with pytest.raises(Rejected) as caught:
             await send(sink, 1)
     assert caught.value.reasons[0].endswith(f"answered 400 Bad Request: {NOT_SHOWN}")

@@ -1,0 +1,86 @@
+"""Topics are looked at again and again, whatever a look comes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from bridge.delivery.sink import Stopped, Unavailable
+from bridge.secret import SecretError
+from sinks.kafka import keeper as kafka_keeper
+from sinks.kafka.admin import Findings, Identity
+from sinks.kafka.keeper import Keeper
+from sinks.kafka.plan import Plan
+from sinks.kafka.sink import Kafka
+from tests.sinks.kafka_support import context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinks.kafka.admin import Wanted
+
+
+class Topics:
+    """What is there, in place of a client that asks."""
+
+    def identities(self, names: Sequence[str]) -> dict[str, Identity | None]:
+        return {name: Identity("new", 1) for name in names}
+
+
+def keeping(patch: pytest.MonkeyPatch) -> Keeper:
+    """A keeper that has looked at the topic `t`, behind which there is a new one now."""
+    plan = Plan(Kafka("b:9092", "t"), context())
+    keeper = Keeper(plan, plan.voice(), {})
+    keeper._data = {"t"}
+    keeper._seen["t"] = Identity("old", 1)
+    patch.setattr(kafka_keeper, "_EVERY_SECONDS", 0)
+    patch.setattr(keeper, "_quiet", Topics)
+    return keeper
+
+
+@pytest.mark.parametrize(
+    "error", [SecretError("the program failed"), Stopped("refused"), OSError("no such file")]
+)
+async def test_a_look_that_fails_half_way_is_not_the_last_one(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Its nursery is the sink's: what leaves it ends the session, as a bug would."""
+    keeper = keeping(monkeypatch)
+    looks = 0
+
+    def inspect(*_: object) -> tuple[Findings, list[str]]:
+        nonlocal looks
+        looks += 1
+        if looks > 1:
+            trio.from_thread.run_sync(scope.cancel)
+        raise error
+
+    monkeypatch.setattr(kafka_keeper, "inspect", inspect)
+    with trio.move_on_after(20) as scope:
+        await keeper.watch()
+    assert looks == 2
+
+
+async def test_a_right_that_is_missing_is_missing_until_a_look_finds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keeper = keeping(monkeypatch)
+    monkeypatch.setattr(kafka_keeper, "log", lambda *_, **__: None)
+    forbidden = ["t"]
+
+    def inspect(_: Plan, wanted: Wanted, __: object) -> tuple[Findings, list[str]]:
+        names = wanted.names
+        identities = {name: Identity("new", 1) for name in names}
+        return Findings(identities=identities, forbidden=[name for name in names if name in forbidden]), []
+
+    monkeypatch.setattr(kafka_keeper, "inspect", inspect)
+    now: dict[str, Identity | None] = {"t": Identity("new", 1)}
+    for _ in range(3):
+        await keeper._compare(now)
+        with pytest.raises(Unavailable, match="does not allow"):
+            await keeper.look_at([], set())
+    forbidden.clear()
+    await keeper._compare(now)
+    await keeper.look_at([], set())
