@@ -95,8 +95,9 @@ class CursorStore:
                     break
                 look *= _WIDER
         except KafkaException as error:
+            brokers = self._configuration["bootstrap.servers"]
             raise Unreadable(
-                f"the cursor topic {self.topic} cannot be read: {error.args[0].str()}"
+                f"the cursor topic {self.topic} cannot be read from {brokers}: {error.args[0].str()}"
             ) from error
         finally:
             consumer.close()
@@ -125,4 +126,7 @@ class CursorStore:
                 raise KafkaException(error)
             elif (message.offset() or 0) >= end:
                 return newest
-        raise Unreadable(f"the end of the cursor topic {self.topic} was not reached within {_SECONDS:.0f} s")
+        brokers = self._configuration["bootstrap.servers"]
+        raise Unreadable(
+            f"the end of the cursor topic {self.topic} at {brokers} was not reached within {_SECONDS:.0f} s"
+        )
