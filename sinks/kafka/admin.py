@@ -104,7 +104,7 @@ class Findings:
 
 
 class Preflight:
-    """Looks at topics with a client of its own, which ends with it."""
+    """Looks at topics with a client of its own, until `close`."""
 
     def __init__(self, configuration: Mapping[str, Any], voice: Voice, servers: str, acls: Acls) -> None:
         """`configuration` is librdkafka's, without its callbacks."""
@@ -115,6 +115,13 @@ class Preflight:
         self._acls = acls
         protocol = str(configuration.get("security.protocol", ""))
         self._tls, self._sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
+
+    def close(self) -> None:
+        """End the client here and now; nothing may be asked any more.
+
+        Left to the garbage collector, it could end in its own thread; then librdkafka aborts the process.
+        """
+        del self._admin
 
     def look(self, wanted: Wanted) -> Findings:
         """Look at topics, and change nothing.

@@ -5,6 +5,7 @@ never has the broker make one (`allow.auto.create.topics`).
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Final
 
 import trio
@@ -111,6 +112,8 @@ class Keeper:
                 now = await trio.to_thread.run_sync(preflight.identities, names, abandon_on_cancel=True)
                 await self._compare(now)
             except (Broken, Stopped, SecretError, OSError):
+                if preflight is not None:
+                    preflight.close()
                 preflight = None  # the producer says what is wrong; its credentials may be new
 
     async def _compare(self, now: dict[str, Identity | None]) -> None:
@@ -185,8 +188,12 @@ def rehearse(plan: Plan, wanted: Wanted) -> Findings:
         Broken: Kafka cannot be asked.
         Stopped: the client refuses its configuration.
     """
-    preflight, create = _preflight(plan), plan.options.create_topics
-    found = preflight.look(wanted)
+    with closing(_preflight(plan)) as preflight:
+        return _rehearse(preflight, plan, wanted)
+
+
+def _rehearse(preflight: Preflight, plan: Plan, wanted: Wanted) -> Findings:
+    create, found = plan.options.create_topics, preflight.look(wanted)
     for name in found.missing:
         if create is None:
             found.troubles.append(missing(name, wanted.how(name)))
@@ -213,12 +220,12 @@ def inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Fi
         Broken: Kafka cannot be asked, or refuses to make one.
         Stopped: the client refuses its configuration.
     """
-    preflight = _preflight(plan)
-    found = preflight.look(wanted)
-    if not found.missing or create is None:
-        return found, []
-    made = preflight.create(found.missing, wanted, create)
-    return preflight.look_for(found.missing, wanted), made
+    with closing(_preflight(plan)) as preflight:
+        found = preflight.look(wanted)
+        if not found.missing or create is None:
+            return found, []
+        made = preflight.create(found.missing, wanted, create)
+        return preflight.look_for(found.missing, wanted), made
 
 
 def _preflight(plan: Plan, *, quiet: bool = False) -> Preflight:

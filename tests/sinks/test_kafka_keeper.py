@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from confluent_kafka.admin import AdminClient
 
 from bridge.delivery.sink import Stopped, Unavailable
 from bridge.secret import SecretError
 from sinks.kafka import keeper as kafka_keeper
-from sinks.kafka.admin import Findings, Identity
+from sinks.kafka.admin import Broken, Findings, Identity
 from sinks.kafka.keeper import Keeper
 from sinks.kafka.plan import Plan
 from sinks.kafka.sink import Kafka
@@ -28,6 +31,9 @@ class Topics:
     def identities(self, names: Sequence[str]) -> dict[str, Identity | None]:
         return {name: Identity("new", 1) for name in names}
 
+    def close(self) -> None:
+        """There is nothing to end."""
+
 
 def keeping(patch: pytest.MonkeyPatch) -> Keeper:
     """A keeper that has looked at the topic `t`, behind which there is a new one now."""
@@ -38,6 +44,21 @@ def keeping(patch: pytest.MonkeyPatch) -> Keeper:
     patch.setattr(kafka_keeper, "_EVERY_SECONDS", 0)
     patch.setattr(keeper, "_quiet", Topics)
     return keeper
+
+
+def test_a_look_that_fails_leaves_no_client_to_the_garbage_collector() -> None:
+    """It collects in any thread, also in the client's own, for which librdkafka aborts the process."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(each, AdminClient) for each in gc.get_objects())
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            plan = Plan(Kafka(f"127.0.0.1:{silent.getsockname()[1]}", "t"), context())
+            with pytest.raises(Broken):
+                kafka_keeper.inspect(plan, plan.wanted_first(), None)
+        assert sum(isinstance(each, AdminClient) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
