@@ -1,20 +1,49 @@
-"""What a configuration means to librdkafka: properties of its clients. No I/O but reading secrets."""
+"""What a configuration means to librdkafka: properties of its clients, and how a client is made of them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
+from bridge.delivery.sink import Stopped
 from bridge.secret import Secret, SecretError
+from sinks.kafka.errors import refused_configuration
 from sinks.kafka.options import Sasl, Tls
 from sinks.kafka.token import Token
 
-__all__ = ["message_max_bytes", "producing", "read_properties", "security", "token_of", "transactional"]
+__all__ = [
+    "client",
+    "message_max_bytes",
+    "producing",
+    "read_properties",
+    "security",
+    "token_of",
+    "transactional",
+]
 
+T = TypeVar("T")
 MESSAGE_MAX_BYTES: Final = 1_000_000
 """librdkafka's default of `message.max.bytes`, a little below a broker's."""
 _BATCH_BYTES: Final = 1_000_000
 _BATCH_OVERHEAD: Final = 512
 _FOREVER: Final = "2147483647"
 _TRANSACTION_MS: Final = "60000"
+
+
+def client(kind: Callable[[dict[str, Any]], T], configuration: Mapping[str, Any]) -> T:
+    """Make a client of librdkafka, in a thread where a token is needed: that takes it a second.
+
+    Raises:
+        SecretError: there is no token for it.
+        Stopped: it refuses its configuration.
+    """
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - who only reads a configuration has no client
+
+    token = configuration.get("oauth_cb")
+    if isinstance(token, Token):
+        token.prepare()
+    try:
+        return kind(dict(configuration))
+    except KafkaException as error:
+        raise Stopped(refused_configuration(error.args[0].str())) from error
 
 
 def read_properties(properties: Mapping[str, Secret]) -> dict[str, str]:

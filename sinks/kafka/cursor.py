@@ -11,7 +11,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.secret import SecretError
-from sinks.kafka.token import client
+from sinks.kafka.client import client
 
 __all__ = ["Cursor", "CursorStore", "Unreadable"]
 

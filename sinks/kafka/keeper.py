@@ -9,13 +9,12 @@ from contextlib import closing
 from typing import Final
 
 import trio
-from confluent_kafka import KafkaException
 
 from bridge.delivery.sink import Stopped, Unavailable
 from bridge.logs import Level, log
 from bridge.secret import SecretError
 from sinks.kafka.admin import Broken, Findings, Identity, Preflight, Wanted
-from sinks.kafka.errors import Trouble, authorization, missing, refused_configuration
+from sinks.kafka.errors import Trouble, authorization, missing
 from sinks.kafka.link import Parcel
 from sinks.kafka.options import CreateTopics
 from sinks.kafka.plan import Plan
@@ -229,10 +228,7 @@ def inspect(plan: Plan, wanted: Wanted, create: CreateTopics | None) -> tuple[Fi
 
 
 def _preflight(plan: Plan, *, quiet: bool = False) -> Preflight:
-    try:
-        return Preflight(plan.shared(), plan.voice(quiet=quiet), plan.options.bootstrap_servers, plan.acls)
-    except KafkaException as error:
-        raise Stopped(refused_configuration(error.args[0].str())) from error
+    return Preflight(plan.shared(), plan.voice(quiet=quiet), plan.options.bootstrap_servers, plan.acls)
 
 
 def _unavailable(trouble: Trouble) -> Unavailable:

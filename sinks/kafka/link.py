@@ -13,9 +13,9 @@ from confluent_kafka import KafkaException, Producer
 from trio.lowlevel import ParkingLot
 
 from bridge.delivery.sink import Unavailable
+from sinks.kafka.client import client
 from sinks.kafka.errors import NOT_THE_BATCH, Acls, Trouble, delivery_trouble
 from sinks.kafka.messages import Message
-from sinks.kafka.token import client
 from sinks.kafka.voice import Voice
 from sinks.kafka.window import LIMIT, Failure, Slot, Window
 

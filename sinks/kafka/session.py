@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import trio
-from confluent_kafka import KafkaException
 
 from bridge.delivery.sink import Context, Delivery, Rejected, Reopen, Resume, Stopped, Unavailable
 from bridge.errors import InvariantError
@@ -16,7 +15,6 @@ from sinks.kafka.admin import Broken
 from sinks.kafka.client import message_max_bytes, transactional
 from sinks.kafka.configuration import KafkaOptions
 from sinks.kafka.cursor import CursorStore
-from sinks.kafka.errors import refused_configuration
 from sinks.kafka.keeper import Keeper, rehearse
 from sinks.kafka.link import Link, Parcel
 from sinks.kafka.messages import Composer, Refused
@@ -190,10 +188,7 @@ class Session:
         )
         self._serving = trio.CancelScope()
         self._nursery.start_soon(_until, self._serving, self._transactions.serve)
-        try:
-            return await self._transactions.open(resume)
-        except KafkaException as error:
-            raise Stopped(refused_configuration(error.args[0].str())) from error
+        return await self._transactions.open(resume)
 
     async def _living_link(self, plan: Plan, *, alone: bool) -> Link:
         """The link, made anew after a fatal error; only for who cannot overtake what the old one had."""
@@ -211,15 +206,8 @@ class Session:
         return self._link
 
     async def _new_link(self, plan: Plan) -> None:
-        try:
-            self._link = await self._blocking(
-                Link,
-                plan.producer(self._limits),
-                self._voice or plan.voice(),
-                plan.acls,
-            )
-        except KafkaException as error:
-            raise Stopped(refused_configuration(error.args[0].str())) from error
+        voice = self._voice or plan.voice()
+        self._link = await self._blocking(Link, plan.producer(self._limits), voice, plan.acls)
         self._serving = trio.CancelScope()
         self._nursery.start_soon(_until, self._serving, self._link.serve)
         await trio.lowlevel.checkpoint()

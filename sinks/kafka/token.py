@@ -8,15 +8,14 @@ import base64
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from bridge.secret import Secret, SecretError
 from sinks.kafka.errors import shorten
 
-__all__ = ["Token", "client"]
+__all__ = ["Token"]
 
-T = TypeVar("T")
 RUN_SECONDS: Final = 8.0
 _SHARED_SECONDS: Final = 30.0
 _OPAQUE_SECONDS: Final = 300.0
@@ -103,19 +102,6 @@ class Token:
         for secret in (token, self.shown):
             said = said.replace(secret, "***") if secret else said
         return shorten(said).rstrip(".")
-
-
-def client(kind: Callable[[dict[str, Any]], T], configuration: Mapping[str, Any]) -> T:
-    """Make a client of librdkafka, in a thread where a token is needed: that takes it a second.
-
-    Raises:
-        SecretError: there is no token for it.
-        KafkaException: it refuses its configuration.
-    """
-    token = configuration.get("oauth_cb")
-    if isinstance(token, Token):
-        token.prepare()
-    return kind(dict(configuration))
 
 
 def _expiry(token: str) -> float:

@@ -16,11 +16,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from bridge.delivery.sink import Delivery, Record, Resume, Stopped, Unavailable
 from bridge.errors import InvariantError
 from bridge.logs import log
+from sinks.kafka.client import client
 from sinks.kafka.cursor import Cursor, CursorStore, Unreadable
 from sinks.kafka.ends import Aborted, Moved, Spoilt
-from sinks.kafka.errors import Acls, delivery_trouble, refused_configuration, shorten
+from sinks.kafka.errors import Acls, delivery_trouble, shorten
 from sinks.kafka.messages import Message
-from sinks.kafka.token import client
 from sinks.kafka.voice import Voice
 
 __all__ = ["Transactions"]
@@ -207,10 +207,7 @@ class Transactions:
     async def _take_over(self) -> Cursor | None:
         """A new producer, which fences any other, and the cursor once everything older is finished."""
         self._discard()
-        try:
-            producer = self._producer = await self._alone(client, Producer, self._configuration)
-        except KafkaException as error:
-            raise Stopped(refused_configuration(error.args[0].str())) from error
+        producer = self._producer = await self._alone(client, Producer, self._configuration)
         begun = trio.current_time()
         while True:
             try:
