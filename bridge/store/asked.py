@@ -8,8 +8,9 @@ from bridge.changes.deadletter import DeadLetter
 from bridge.store import tables
 from bridge.store.amend import request_snapshots
 from bridge.store.backlog import drop
-from bridge.store.contract import Dropped, Lag, Redriven, SnapshotRequest
+from bridge.store.contract import Dropped, Lag, SnapshotRequest
 from bridge.store.journal import Journal
+from bridge.store.letterbox import Redriven
 from bridge.store.letters import LetterBox
 
 __all__ = ["AskedLog"]

@@ -18,9 +18,10 @@ from bridge.changes.reconcile import Known
 from bridge.faults import crash_point
 from bridge.store.amend import insist
 from bridge.store.checks import closed_to, letters_full, superseded
-from bridge.store.contract import LettersFull, Redriven
+from bridge.store.contract import LettersFull
 from bridge.store.failures import Full
 from bridge.store.journal import Journal
+from bridge.store.letterbox import Redriven
 from bridge.store.routes import Route
 
 __all__ = ["LetterBox"]

@@ -10,8 +10,8 @@ import trio
 from bridge.changes.change import Change, StreamInfo
 from bridge.changes.deadletter import DeadLetter
 from bridge.store.checks import closed_to, letters_full
-from bridge.store.contract import Redriven
 from bridge.store.group import batch_size
+from bridge.store.letterbox import Redriven
 
 __all__ = ["MemoryLetters"]
 

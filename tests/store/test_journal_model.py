@@ -24,7 +24,8 @@ from bridge.store import inventory as inventory_module
 from bridge.store.amend import request_snapshots
 from bridge.store.backlog import attach, drop
 from bridge.store.checks import superseded
-from bridge.store.contract import Redriven, SnapshotRequest
+from bridge.store.contract import SnapshotRequest
+from bridge.store.letterbox import Redriven
 from tests.store.journal_machine import STREAMS, JournalMachine, place, resync
 from tests.store.samples import PODS, SECRETS
 

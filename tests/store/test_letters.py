@@ -11,7 +11,8 @@ import pytest
 
 from bridge.changes.change import Change, Cursor
 from bridge.changes.deadletter import DeadLetter
-from bridge.store.contract import LettersFull, Log, Redriven, Refused
+from bridge.store.contract import LettersFull, Log, Refused
+from bridge.store.letterbox import Redriven
 from bridge.store.log import SqliteLog
 from tests.store.reading import flat, heard, read_all, store
 from tests.store.samples import PODS, SECRETS, change, deleted, emit, letter
