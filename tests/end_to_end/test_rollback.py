@@ -167,7 +167,7 @@ def filed(cluster: Cluster, namespace: str, start_service: StartService, tmp_pat
     service = start_service(
         cluster, [{"name": "cm", "apiVersion": "v1", "kind": "ConfigMap", "namespaces": [namespace]}]
     )
-    service.start().wait_types("first", "ADDED")
+    service.start().wait_listed()
     snapshot_of_volume(service, tmp_path / "copy")
     cluster.request("POST", path, configmap("second"))
     cluster.request("DELETE", f"{path}/first")
