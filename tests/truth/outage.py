@@ -7,6 +7,7 @@ the same minute, with ours. etcd and `kubectl get` are the judges, the broker's 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -95,29 +96,30 @@ class Outages:
         Then the topics are read, and those of each bridge judged by themselves.
         """
         since = self._cluster.etcd.revision() + 1
-        bridges = {meanwhile: self._bridge(meanwhile) for meanwhile in meanwhiles}
-        for bridge in bridges.values():
-            bridge.start()
-        for bridge in bridges.values():
-            eventually(bridge.synced, "the first listing of every stream", seconds=60)
-        loader = Loader(self._cluster, NAMESPACES, seed=seed, rate=rate, prefix=f"s{seed}-")
-        with loading(loader):
-            time.sleep(3)
-            self._broker.kill()
-            say(f"broker away; {loader.writes} writes")
-            time.sleep(seconds / 2)
-            drained_in = {meanwhile: _hit(bridge, meanwhile) for meanwhile, bridge in bridges.items()}
-            time.sleep(seconds / 2)
-            self._broker.start()
-            say(f"broker back; {loader.writes} writes")
-            time.sleep(3)
-        if loader.errors:
-            raise AssertionError(f"loader errors {loader.errors[:3]}")
-        history = history_of(self._cluster, since)
-        names = [bridge.name for bridge in bridges.values()]
-        self._settle(names, history, seconds=90)
-        for bridge in bridges.values():
-            bridge.stop()
+        with ExitStack() as held:
+            bridges = {
+                meanwhile: held.enter_context(self._bridge(meanwhile).start()) for meanwhile in meanwhiles
+            }
+            for bridge in bridges.values():
+                eventually(bridge.synced, "the first listing of every stream", seconds=60)
+            loader = Loader(self._cluster, NAMESPACES, seed=seed, rate=rate, prefix=f"s{seed}-")
+            with loading(loader):
+                time.sleep(3)
+                self._broker.kill()
+                say(f"broker away; {loader.writes} writes")
+                time.sleep(seconds / 2)
+                drained_in = {meanwhile: _hit(bridge, meanwhile) for meanwhile, bridge in bridges.items()}
+                time.sleep(seconds / 2)
+                self._broker.start()
+                say(f"broker back; {loader.writes} writes")
+                time.sleep(3)
+            if loader.errors:
+                raise AssertionError(f"loader errors {loader.errors[:3]}")
+            history = history_of(self._cluster, since)
+            names = [bridge.name for bridge in bridges.values()]
+            self._settle(names, history, seconds=180)
+            for bridge in bridges.values():
+                bridge.stop()
         events, tables, objects = self._read("events", names), self._read("table", names), self._objects()
         return [
             OutageReport(
