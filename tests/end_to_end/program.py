@@ -150,7 +150,7 @@ class Program:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def end(self, *, seconds: float = 30) -> int:
+    def end(self, *, seconds: float = 60) -> int:
         """Wait until it ends by itself; returns the exit code."""
         try:
             code = self.process.wait(seconds)
@@ -160,12 +160,12 @@ class Program:
             reader.join()
         return code
 
-    def finished(self, *, seconds: float = 30) -> str:
+    def finished(self, *, seconds: float = 60) -> str:
         """Wait for the end; its standard output, whatever the exit code."""
         self.end(seconds=seconds)
         return self.out.decode()
 
-    def failure(self, *, seconds: float = 30) -> tuple[int, str]:
+    def failure(self, *, seconds: float = 60) -> tuple[int, str]:
         """Wait for the end; the exit code, and the one sentence that it must leave on standard error."""
         code = self.end(seconds=seconds)
         lines = self.err.splitlines()

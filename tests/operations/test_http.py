@@ -36,7 +36,7 @@ async def raw(port: int, data: bytes) -> bytes:
     """Everything that the server says to these bytes until it closes."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     async with stream:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             try:
                 await stream.send_all(data)
                 await stream.send_eof()

@@ -90,7 +90,7 @@ def put(path: Path, data: bytes, *, seconds_ago: float = 0) -> None:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """The thread that tidies up is nobody's to wait for, so it is looked after."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110 - as above
             await trio.sleep(0.002)
 

@@ -111,7 +111,7 @@ def read_now(broker: str, *topics: str, **options: str) -> list[Got]:
             for part in sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         }
         consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
-        ended, deadline = set[tuple[str, int]](), time.monotonic() + 20
+        ended, deadline = set[tuple[str, int]](), time.monotonic() + 60
         while len(ended) < len(found):
             assert time.monotonic() < deadline, f"the end of {topics} was not reached"
             message = consumer.poll(1)

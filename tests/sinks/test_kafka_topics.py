@@ -50,7 +50,7 @@ class Said:
         self._moved.unpark_all()
 
     async def tells_of(self, topic: str) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while topic not in self.lost:
                 await self._moved.park()
 
