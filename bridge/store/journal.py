@@ -17,7 +17,7 @@ from typing import Final
 
 from bridge.changes.change import Batch, Change, Cursor
 from bridge.changes.reconcile import Known, object_key
-from bridge.errors import InvariantError, StateError
+from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.store import tables
 from bridge.store.codec import RowDecoder, RowEncoder
@@ -27,6 +27,7 @@ from bridge.store.failures import Full
 from bridge.store.fold import Fold
 from bridge.store.group import Addition, Append, Group, Sealed, WatchKey, seal_additions
 from bridge.store.inventory import Inventories
+from bridge.store.meta import Meta
 from bridge.store.opening import RESERVED, begin, count, recover
 from bridge.store.positions import check_kept
 from bridge.store.routes import Routes
@@ -72,7 +73,7 @@ class Journal:
         self._begin()
         self.encoder = RowEncoder()
         self.inventories, self.routes = Inventories(self._connection), Routes(self._connection)
-        self._folded_at = int(self._meta.get("folded_at", "0"))
+        self._folded_at = self.meta.number("folded_at")
         self.decoder = RowDecoder()
         self.watches, self._debt = recover(
             database, self.decoder, self.inventories, self.routes.by_number, self._folded_at
@@ -95,11 +96,6 @@ class Journal:
     # What callers ask between transactions.
 
     @property
-    def cluster(self) -> str | None:
-        """The uid of the cluster that this log belongs to, once it was told."""
-        return self._meta.get("cluster")
-
-    @property
     def next(self) -> int:
         """Where the first record that the next `amend` adds will stand."""
         return self._next
@@ -118,21 +114,6 @@ class Journal:
     def folding(self) -> bool:
         """A fold has more chunks to write."""
         return self._fold is not None
-
-    def claim(self, cluster: str) -> None:
-        """This log belongs to that cluster from now on; durable before any record of it is.
-
-        Raises:
-            StateError: it belongs to another one.
-        """
-        known = self._meta.get("cluster")
-        if known is not None and known != cluster:
-            raise StateError(
-                f"the state in {self._database.path.parent} belongs to cluster {known}, not to {cluster}: "
-                "check cluster.kubeconfig and cluster.context, or give this cluster a state.path of its own",
-            )
-        if known is None:
-            self._set_meta("cluster", cluster)
 
     def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """Durable state of a watch."""
@@ -237,7 +218,7 @@ class Journal:
 
         Raises as `commit`.
         """
-        if not self.trimmable and self.sinks.dirty_since is None and not self._dirty_meta:
+        if not self.trimmable and self.sinks.dirty_since is None and not self.meta.dirty:
             return False
         self.space.allow(self.space.budget.hard)
         with self._database.transaction():
@@ -331,8 +312,7 @@ class Journal:
         self.identity = opened.identity
         self.incarnations = opened.incarnations
         self.first = self._next = opened.first
-        self._meta = opened.meta
-        self._dirty_meta: dict[str, str] = {}
+        self.meta = Meta(opened.meta, self._database.path.parent)
 
     def _write_rows(self, sealed: Sealed) -> None:
         self.routes.write(self._connection, {row[3] for row in sealed.rows})
@@ -361,14 +341,12 @@ class Journal:
     def _write_upkeep(self) -> None:
         if self.sinks.dirty_since is not None:
             self.sinks.write(self._connection)
-        if self._dirty_meta:
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", sorted(self._dirty_meta.items())
-            )
+        if self.meta.dirty:
+            self.meta.write(self._connection)
 
     def _upkeep_written(self, trimmed: Trimmed | None) -> None:
         self.sinks.written()
-        self._dirty_meta = {}
+        self.meta.written()
         if trimmed is not None:
             self._commits_since_trim = 0
             self._stripped_to = trimmed.stripped_to
@@ -388,12 +366,9 @@ class Journal:
 
     def _reserve(self, end: int) -> None:
         """Stay half a reservation ahead, so that even a commit that a lying disk lost repeats no position."""
-        reserved = int(self._meta["reserved"])
+        reserved = self.meta.number("reserved")
         if end > reserved - RESERVED // 2:
-            self._set_meta("reserved", str(max(end, reserved) + RESERVED))
-
-    def _set_meta(self, key: str, value: str) -> None:
-        self._meta[key] = self._dirty_meta[key] = value
+            self.meta.set("reserved", str(max(end, reserved) + RESERVED))
 
     def _before_oldest(self) -> int:
         oldest = tables.oldest_record(self._connection)

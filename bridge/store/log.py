@@ -56,7 +56,7 @@ class _Opened:
                     self.letters = LetterBox(self.journal)
                     finish(self.journal)
                 if cluster is not None:
-                    self.journal.claim(cluster)
+                    self.journal.meta.claim(cluster)
             except BaseException:
                 self.database.close()
                 raise
@@ -251,15 +251,16 @@ class SqliteLog(AskedLog):
     @property
     def cluster(self) -> str | None:
         """The cluster that this state belongs to, once known."""
-        return self._journal.cluster
+        return self._journal.meta.cluster
 
-    async def claim(self, cluster: str) -> None:
-        """This state belongs to that cluster.
+    @property
+    def trusted_by(self) -> str | None:
+        """What vouched for that cluster when it was last told, if anything did."""
+        return self._journal.meta.trust
 
-        Raises:
-            StateError: it belongs to another one.
-        """
-        await self._ask(lambda journal: journal.claim(cluster))
+    async def claim(self, cluster: str, trust: str | None = None) -> None:
+        """See `bridge.store.meta.Meta.claim`."""
+        await self._ask(lambda journal: journal.meta.claim(cluster, trust))
 
     async def orphans(self, configured: Collection[str], now: float) -> Sequence[Orphan]:
         """Streams that are known and not configured; since when is noted, durably, the first time.

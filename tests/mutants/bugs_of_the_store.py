@@ -95,10 +95,20 @@ BUGS = (
     Bug(
         "another-clusters-state",
         "a changed kubeconfig context reports every object of the old cluster as deleted",
-        _JOURNAL,
-        "        if known is not None and known != cluster:",
+        "bridge/store/meta.py",
+        "        if self.cluster is not None and self.cluster != cluster:",
         "        if False:",
         ("tests/store/test_opening.py::test_another_clusters_state_is_refused",),
+    ),
+    Bug(
+        "cluster-assumed-of-an-authority",
+        "another cluster is taken for the known one where its namespace kube-system may not be read",
+        "bridge/kubernetes/discovery.py",
+        "    if known and authority and known_by == trust and response.status == _FORBIDDEN:",
+        "    if known and response.status == _FORBIDDEN:",
+        (
+            "tests/kubernetes/test_discovery.py::test_a_uid_that_may_not_be_read_any_more_stays_as_long_as_the_ca_does",
+        ),
     ),
     Bug(
         "cursor-ahead-of-the-log",
