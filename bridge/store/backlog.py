@@ -55,6 +55,7 @@ def attach(
     acknowledged: int | None,
     takes: Collection[str] = (),
     leaves_out: Collection[str] = (),
+    skips: Collection[str] = (),
 ) -> OpenedSink:
     """Open a sink; a drop that was cut off is finished first. Raises as `drop`, having opened nothing."""
     before = journal.sinks.attached(name)
@@ -67,7 +68,7 @@ def attach(
                 journal.sinks.detach(name, 0)  # nobody would deal with what it holds back
             raise
         opened = msgspec.structs.replace(opened, position=journal.sinks[name].position)
-    return msgspec.structs.replace(opened, missed=journal.sinks.select(name, takes, leaves_out))
+    return msgspec.structs.replace(opened, missed=journal.sinks.select(name, takes, leaves_out, skips))
 
 
 def finish(journal: Journal) -> None:

@@ -214,7 +214,12 @@ class SqliteLog(AskedLog):
         return self._end
 
     async def open_sink(
-        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+        self,
+        name: str,
+        fingerprint: str,
+        takes: Collection[str] = (),
+        leaves_out: Collection[str] = (),
+        skips: Collection[str] = (),
     ) -> OpenedSink:
         """See `Log.open_sink`.
 
@@ -223,7 +228,7 @@ class SqliteLog(AskedLog):
         """
         before = self._acknowledged.pop(name, None)
         opened = await self._ask(
-            lambda journal: attach(journal, name, fingerprint, before, takes, leaves_out)
+            lambda journal: attach(journal, name, fingerprint, before, takes, leaves_out, skips)
         )
         self._acknowledged[name] = opened.position
         return opened

@@ -241,3 +241,18 @@ async def test_a_sink_that_takes_a_stream_it_left_out_is_told_so_until_that_is_o
     await log.request_snapshots([owed("out", "secrets")])
     opened = await log.open_sink("out", "f", ["jobs", "secrets", "nodes"], ["pods"])
     assert opened.missed == ("jobs",)
+
+
+async def test_a_stream_of_which_a_sink_needs_only_what_is_to_come_is_not_missed_later_either(
+    log: Log,
+) -> None:
+    """`initial: skip` was its word when it began to take it, and is not asked for again."""
+    await log.open_sink("out", "f", ["pods"], ["secrets", "jobs"])
+    await log.release_sink("out")
+    assert (await log.open_sink("out", "f", ["pods", "secrets"], ["jobs"], ["secrets"])).missed == ()
+    await log.release_sink("out")
+    assert (await log.open_sink("out", "f", ["pods", "secrets", "jobs"])).missed == ("jobs",)
+    await log.release_sink("out")
+    await log.open_sink("out", "f", ["pods", "jobs"], ["secrets"], ["pods"])
+    await log.release_sink("out")
+    assert (await log.open_sink("out", "f", ["pods", "secrets"])).missed == ("secrets",), "left out again"
