@@ -353,7 +353,7 @@ class Worker:
             reason=str(error),
         )
         if self._hooks.on_state_loss is not None:
-            await self._hooks.on_state_loss(name)
+            await self._hooks.on_state_loss(name, None)
         self._lost = known
 
     def _rewind(self, ledger: Ledger) -> int:

@@ -190,8 +190,8 @@ class Outlets:
             log("warning", event, sink=sink.name)
         return opened
 
-    async def _lost_state(self, name: str) -> None:
-        await self._owe(self._sinks[name], Cause.STATE_LOST, None)
+    async def _lost_state(self, name: str, streams: Collection[str] | None) -> None:
+        await self._owe(self._sinks[name], Cause.STATE_LOST, streams)
 
     def _worker(self, name: str) -> Worker:
         try:
