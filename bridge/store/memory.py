@@ -24,7 +24,7 @@ from bridge.store.contract import (
     WatchState,
     Work,
 )
-from bridge.store.dropped import Tally, begin_records, dropped
+from bridge.store.dropped import Share, Tally, begin_records, dropped, oldest
 from bridge.store.group import EMPTY_WATCH, WatchKey, batch_size, run_work
 from bridge.store.inventory import ReadOnly
 from bridge.store.kept import Kept
@@ -216,7 +216,8 @@ class MemoryLog(MemoryLetters):
             deletions = [
                 msgspec.structs.replace(one, object=b"") for one in batch.changes if one.type == Type.DELETED
             ]
-            tally.count(batch.stream, Counter(change.namespace for change in batch.changes), deletions)
+            ages = oldest((one.namespace, one.epoch, one.rv) for one in batch.changes if one.uid)
+            tally.count(batch.stream, Share(Counter(one.namespace for one in batch.changes), deletions, ages))
             if deletions:
                 gone.append((batch.stream, deletions))
         for name in {*(streams or ()), *(request.stream for request in owed)} & self._streams.keys():
