@@ -62,7 +62,9 @@ class Transactions:
         acls: Acls,
         run: Run,
     ) -> None:
-        self._configuration = dict(configuration) | {"error_cb": voice.error, "logger": voice.logger}
+        callbacks = {"error_cb": voice.error, "logger": voice.logger}
+        # A commit confirms all records at once; a report for each would copy its value.
+        self._configuration = {**configuration, **callbacks, "delivery.report.only.error": True}
         self._id = str(configuration["transactional.id"])
         self._store = store
         self._voice = voice
@@ -355,14 +357,19 @@ class Transactions:
         producer.commit_transaction(_SLICE_SECONDS)
 
     def _produce(self, producer: Producer, message: Message) -> None:
-        topic, key, value, headers = message
         while True:
             try:
-                producer.produce(topic, value, key, headers=headers, on_delivery=self._report)
+                producer.produce(
+                    message.topic,
+                    message.value,
+                    message.key,
+                    headers=message.headers,
+                    on_delivery=self._report,
+                )
             except BufferError:
                 producer.poll(_FULL_SECONDS)
             except KafkaException as error:
-                self._errors.append((error.args[0].name(), error.args[0].str(), topic))
+                self._errors.append((error.args[0].name(), error.args[0].str(), message.topic))
                 raise Spoilt from error
             else:
                 return
