@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bridge.secret import Secret, SecretError
-from sinks.kafka.client import producing, read_properties, security, transactional
+from sinks.kafka.client import producing, read_properties, security_properties, transactional
 from sinks.kafka.errors import shorten
-from sinks.kafka.options import Tls, property_problem
+from sinks.kafka.properties import property_problem
+from sinks.kafka.security import Tls
 from sinks.pem import authorities_problem, identity_problem
 
 __all__ = ["client_problems", "property_refusals"]
@@ -38,7 +39,7 @@ def client_problems(properties: Mapping[str, Secret], tls: Tls | None, delivery:
         return
     if any(property_refusals(properties)):
         return
-    found = security(tls, None, None) | producing(properties, ())
+    found = security_properties(tls, None, None) | producing(properties, ())
     if delivery == "transactional":
         found |= transactional("check", found)
     refusal = _refusal(found)
