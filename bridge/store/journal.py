@@ -17,7 +17,7 @@ from typing import Final
 
 from bridge.changes.change import Batch, Change, Cursor
 from bridge.changes.reconcile import Known, object_key
-from bridge.errors import InvariantError, StateError
+from bridge.errors import InvariantError
 from bridge.faults import crash_point
 from bridge.store import tables
 from bridge.store.codec import RowDecoder, RowEncoder
@@ -27,7 +27,8 @@ from bridge.store.failures import Full
 from bridge.store.fold import Fold
 from bridge.store.group import Addition, Append, Group, Sealed, WatchKey, seal_additions
 from bridge.store.inventory import Inventories
-from bridge.store.opening import RESERVED, begin, count, recover
+from bridge.store.meta import Meta
+from bridge.store.opening import begin, count, recover
 from bridge.store.positions import check_kept
 from bridge.store.routes import Routes
 from bridge.store.sinks import SinkCursors
@@ -72,10 +73,9 @@ class Journal:
         self._begin()
         self.encoder = RowEncoder()
         self.inventories, self.routes = Inventories(self._connection), Routes(self._connection)
-        self._folded_at = int(self._meta.get("folded_at", "0"))
         self.decoder = RowDecoder()
         self.watches, self._debt = recover(
-            database, self.decoder, self.inventories, self.routes.by_number, self._folded_at
+            database, self.decoder, self.inventories, self.routes.by_number, self._meta.folded_at
         )
         self._moved: dict[WatchKey, Cursor] = {}
         self.moved_since: float | None = None
@@ -97,7 +97,7 @@ class Journal:
     @property
     def cluster(self) -> str | None:
         """The uid of the cluster that this log belongs to, once it was told."""
-        return self._meta.get("cluster")
+        return self._meta.cluster
 
     @property
     def next(self) -> int:
@@ -112,7 +112,7 @@ class Journal:
     @property
     def trimmable(self) -> bool:
         """The bounds of trimming have moved since the last sweep, or that left some."""
-        return (self._low(), self._folded_at) != self._swept
+        return (self._low(), self._meta.folded_at) != self._swept
 
     @property
     def folding(self) -> bool:
@@ -125,14 +125,7 @@ class Journal:
         Raises:
             StateError: it belongs to another one.
         """
-        known = self._meta.get("cluster")
-        if known is not None and known != cluster:
-            raise StateError(
-                f"the state in {self._database.path.parent} belongs to cluster {known}, not to {cluster}: "
-                "check cluster.kubeconfig and cluster.context, or give this cluster a state.path of its own",
-            )
-        if known is None:
-            self._set_meta("cluster", cluster)
+        self._meta.claim(cluster, self._database.path.parent)
 
     def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """Durable state of a watch."""
@@ -218,7 +211,7 @@ class Journal:
             return []
         doubts = self.inventories.doubts()
         if sealed.rows or sealed.table or sealed.fulfilled or doubts:
-            self._reserve(sealed.end)
+            self._meta.reserve(sealed.end)
             self.space.allow(self.space.budget.soft)
             self._commits_since_trim += 1
             with self._database.transaction():
@@ -237,7 +230,7 @@ class Journal:
 
         Raises as `commit`.
         """
-        if not self.trimmable and self.sinks.dirty_since is None and not self._dirty_meta:
+        if not self.trimmable and self.sinks.dirty_since is None and not self._meta.dirty:
             return False
         self.space.allow(self.space.budget.hard)
         with self._database.transaction():
@@ -264,7 +257,7 @@ class Journal:
             trimmed = self._trim() if trimming else None
             added = seal_additions(self._next, additions, self.routes, self.encoder)
             if added.rows:
-                self._reserve(added.end)
+                self._meta.reserve(added.end)
                 self._write_rows(added)
             self._write_upkeep()
         self._upkeep_written(trimmed)
@@ -295,14 +288,11 @@ class Journal:
             last = self._fold.write_chunk(connection)
             if last:
                 tables.write_watches(self._connection, self.watches, self._next - 1)
-                connection.execute(
-                    "INSERT OR REPLACE INTO meta (key, value) VALUES ('folded_at', ?)",
-                    (str(self._fold.target),),
-                )
+                self._meta.write_folded(self._fold.target)
             crash_point("log.folded")
         self._fold.committed()
         if last:
-            self._folded_at = self._fold.target
+            self._meta.folded_at = self._fold.target
             self.inventories.folded()
             self._fold = None
         return last
@@ -318,7 +308,7 @@ class Journal:
 
     def fold_helps(self) -> bool:
         """Rows are kept only because the inventory's table does not say the same yet."""
-        return self.kept.rows > 0 and self._low() > self._folded_at
+        return self.kept.rows > 0 and self._low() > self._meta.folded_at
 
     # Details.
 
@@ -331,8 +321,7 @@ class Journal:
         self.identity = opened.identity
         self.incarnations = opened.incarnations
         self.first = self._next = opened.first
-        self._meta = opened.meta
-        self._dirty_meta: dict[str, str] = {}
+        self._meta = Meta(self._connection, opened.meta)
 
     def _write_rows(self, sealed: Sealed) -> None:
         self.routes.write(self._connection, {row[3] for row in sealed.rows})
@@ -361,39 +350,27 @@ class Journal:
     def _write_upkeep(self) -> None:
         if self.sinks.dirty_since is not None:
             self.sinks.write(self._connection)
-        if self._dirty_meta:
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", sorted(self._dirty_meta.items())
-            )
+        self._meta.write()
 
     def _upkeep_written(self, trimmed: Trimmed | None) -> None:
         self.sinks.written()
-        self._dirty_meta = {}
+        self._meta.written()
         if trimmed is not None:
             self._commits_since_trim = 0
             self._stripped_to = trimmed.stripped_to
             if not trimmed.more:
-                self._swept = (self._low(), self._folded_at)
+                self._swept = (self._low(), self._meta.folded_at)
             self.trimmed_to = max(self.trimmed_to, trimmed.last)
             self.kept.trimmed(trimmed)
 
     def _trim(self) -> Trimmed:
-        trimmed = trim(self._connection, self.sinks, self._low(), self._folded_at, self._stripped_to)
+        trimmed = trim(self._connection, self.sinks, self._low(), self._meta.folded_at, self._stripped_to)
         if self.sinks.missed(trimmed.last):
             self.sinks.write(self._connection)
         return trimmed
 
     def _low(self) -> int:
         return self.sinks.low(self.end, self._next - 1)
-
-    def _reserve(self, end: int) -> None:
-        """Stay half a reservation ahead, so that even a commit that a lying disk lost repeats no position."""
-        reserved = int(self._meta["reserved"])
-        if end > reserved - RESERVED // 2:
-            self._set_meta("reserved", str(max(end, reserved) + RESERVED))
-
-    def _set_meta(self, key: str, value: str) -> None:
-        self._meta[key] = self._dirty_meta[key] = value
 
     def _before_oldest(self) -> int:
         oldest = tables.oldest_record(self._connection)

@@ -1,10 +1,9 @@
 """The log of an ad hoc `watch`: the same contract with nothing on disk; full means that intake waits."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import time_ns
-from typing import Final
 from uuid import uuid4
 
 import msgspec
@@ -12,7 +11,7 @@ import trio
 
 from bridge.changes.change import Batch, Change, Cursor, StreamInfo, Type
 from bridge.changes.deadletter import DeadLetter
-from bridge.changes.reconcile import Known, object_key
+from bridge.changes.reconcile import object_key
 from bridge.errors import BridgeError
 from bridge.store.checks import closed_to, superseded
 from bridge.store.contract import (
@@ -30,67 +29,13 @@ from bridge.store.group import EMPTY_WATCH, WatchKey, batch_size, run_work
 from bridge.store.inventory import ReadOnly
 from bridge.store.kept import Kept
 from bridge.store.known import alike, known_streams
-from bridge.store.layer import Layer
+from bridge.store.memory_inventory import MemoryInventory
 from bridge.store.memory_letters import MemoryLetters
 from bridge.store.positions import check_acknowledgement, check_cursor, check_kept
 from bridge.store.room import Room
 from bridge.store.tail import Tail
 
-__all__ = ["MemoryInventory", "MemoryLog"]
-
-_MANY: Final = 4096
-
-
-class MemoryInventory:
-    """Implements `bridge.changes.reconcile.Inventory` in memory."""
-
-    def __init__(self) -> None:
-        self._layer = Layer()
-        self._gone = 0
-        self._suspects: dict[bytes, str] = {}
-
-    def get(self, key: bytes) -> Known | None:
-        """See `Inventory.get`."""
-        return self._layer.entries.get(key)
-
-    def put(self, key: bytes, known: Known) -> None:
-        """See `Inventory.put`."""
-        self._layer.entries[key] = known
-        if self._suspects:
-            self._suspects.pop(key, None)
-
-    def remove(self, key: bytes) -> None:
-        """See `Inventory.remove`."""
-        if self._layer.entries.get(key) is not None:
-            self._layer.entries[key] = None
-            self._gone += 1
-            if self._gone > max(_MANY, len(self._layer) // 2):
-                self._compact()
-        self._suspects.pop(key, None)
-
-    def scan(self, after: bytes, through: bytes | None) -> Iterator[tuple[bytes, Known]]:
-        """See `Inventory.scan`. Entries written while it runs may be seen either way."""
-        entries = self._layer.entries
-        for key in self._layer.between(after, through):
-            known = entries.get(key)
-            if known is not None:
-                yield key, known
-
-    def suspect(self, key: bytes, listed_rv: str) -> None:
-        """See `Inventory.suspect`."""
-        self._suspects[key] = listed_rv
-
-    def suspects(self, limit: int) -> list[tuple[bytes, Known, str]]:
-        """See `Inventory.suspects`."""
-        known = ((key, self.get(key), self._suspects[key]) for key in sorted(self._suspects))
-        return [(key, entry, rv) for key, entry, rv in known if entry is not None][:limit]
-
-    def _compact(self) -> None:
-        """Forget names that are gone, or a cluster of short-lived objects would fill the memory."""
-        layer = Layer()
-        layer.entries.update((key, known) for key, known in self._layer.entries.items() if known is not None)
-        self._layer = layer
-        self._gone = 0
+__all__ = ["MemoryLog"]
 
 
 class MemoryLog(MemoryLetters):

@@ -95,7 +95,7 @@ BUGS = (
     Bug(
         "another-clusters-state",
         "a changed kubeconfig context reports every object of the old cluster as deleted",
-        _JOURNAL,
+        "bridge/store/meta.py",
         "        if known is not None and known != cluster:",
         "        if False:",
         ("tests/store/test_opening.py::test_another_clusters_state_is_refused",),
