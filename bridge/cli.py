@@ -5,17 +5,16 @@ undelivered records; 2 usage or configuration; 3 a person must decide; 130 `watc
 """
 
 import argparse
-import gc
 import os
 import re
 import select
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from bridge import __version__
+from bridge.collector import loading
 from bridge.commands import add_commands
 from bridge.errors import BridgeError, UsageError
 
@@ -197,23 +196,8 @@ def _positive(text: str) -> float:
     return value
 
 
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Import a command's modules inside of it, so that `--help` and `--version` do not pay for them.
-
-    Modules stay: looking for garbage among them, again and again, costs some hundredths of the start and
-    of every full collection after it.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _watch(arguments: argparse.Namespace) -> int:
-    with _loading():
+    with loading():
         import trio  # noqa: PLC0415
 
         from bridge.runtime.adhoc import Target, WatchOptions, watch  # noqa: PLC0415
@@ -238,7 +222,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    with _loading():
+    with loading():
         import trio  # noqa: PLC0415
 
         from bridge.runtime.adhoc import demo  # noqa: PLC0415
@@ -247,7 +231,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with _loading():
+    with loading():
         import trio  # noqa: PLC0415
 
         from bridge.config import load  # noqa: PLC0415
@@ -266,7 +250,7 @@ def _check(arguments: argparse.Namespace) -> int:
         what = f"{streams} stream{'s' * (streams > 1)}, {sinks} sink{'s' * (sinks > 1)}"
         print(f"{arguments.config}: ok ({what})")
         return 0
-    with _loading():
+    with loading():
         import trio  # noqa: PLC0415
 
         from bridge.runtime.preflight import check  # noqa: PLC0415

@@ -95,7 +95,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         name: metadata.name.
         uid: metadata.uid.
         rv: metadata.resourceVersion, never empty.
-        object: the object's JSON exactly as sent, with apiVersion and kind (added where a list omits them).
+        object: the object's JSON exactly as sent, but for line ends between tokens, which are gone; with
+            apiVersion and kind (added where a list omits them).
     """
 
     type: str
@@ -136,7 +137,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
         uid: "" for control records.
         rv: the object's resourceVersion; for an inferred deletion the last one known.
         epoch: how often this server's revisions went backwards before this change.
-        object: the object's JSON; b"" for control records and for an inferred deletion.
+        object: the object's JSON on one line; b"" for control records and for an inferred deletion.
         extra: further members of the record (gone, synthetic, phase, cause, counts, ...), or None.
     """
 

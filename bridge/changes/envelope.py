@@ -77,7 +77,7 @@ class Renderer:
         """The record whose value is one line of JSON without its line end; None where the format has none.
 
         Args:
-            change: its `object`, where there is one, must be JSON text in UTF-8.
+            change: its `object`, where there is one, must be JSON text in UTF-8 without a line end.
             position: of the change in the log.
 
         Raises:
@@ -88,9 +88,6 @@ class Renderer:
         body = change.object
         if not body:
             body = self._identity_only(change)
-        elif b"\n" in body:
-            # Only whitespace between tokens can be a raw line end; JSON strings escape theirs.
-            body = body.replace(b"\n", b" ").replace(b"\r", b" ")
         order = sequence(change)
         plain = not (change.extra or change.epoch) and _plain(
             f"{change.uid}{change.rv}\n{change.namespace}{change.name}"

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import trio
 from trio.lowlevel import ParkingLot
 
+from bridge.delivery.agreement import Agreement
 from bridge.delivery.crew import fatal
 from bridge.delivery.gate import Gate
 from bridge.delivery.handover import Halted, Handover
@@ -17,14 +18,13 @@ from bridge.delivery.pipeline import run_pipeline
 from bridge.delivery.plan import Batching, Hooks, Plan, breaker_of, context_of, hand_out_of, limits_of
 from bridge.delivery.serial import run_serial
 from bridge.delivery.session import LogReader, Session
-from bridge.delivery.sink import Forgetting, Overlap, Resume, Sink, Stopped, Unavailable
+from bridge.delivery.sink import Overlap, Resume, Sink, Stopped, Unavailable
 from bridge.delivery.stats import SinkState, SinkStats
 from bridge.delivery.tries import Tries
 from bridge.delivery.trouble import REASONS_LOGGED, Trouble
 from bridge.delivery.waits import Quit, Waits
-from bridge.errors import StateError
 from bridge.faults import crash_point
-from bridge.logs import Level, Logger, log
+from bridge.logs import Logger, log
 
 __all__ = ["Batching", "Hooks", "LogReader", "Plan", "Worker"]
 
@@ -92,7 +92,7 @@ class Worker:
         self._breaker = breaker_of(sink, plan, jitter)
         self.stats = SinkStats(plan.name, position=resume.position, circuit=self._breaker)
         self._trouble = Trouble(self.stats, logger)
-        self._lost: Resume | None = None  # a place that a snapshot was asked for already
+        self._agreement = Agreement(plan, self._hooks, reader, logger)
         self._rest: _Rest | None = None
         self._holds = 0
         self._busy = False
@@ -310,51 +310,11 @@ class Worker:
         given = Resume(self._resume.log_id, self._resume.incarnation, self._rewind(ledger))
         fresh = self._fresh and not self.stats.records
         context = context_of(self._plan, self._hooks, self._limits, fresh=fresh)
-        known = await sink.open(given, context)
-        if known != given:
-            try:
-                self._reader.verify(known.log_id, known.incarnation, known.position)
-            except StateError as error:
-                await self._lose(known, error)
-                return
-        self._lost = None
-        if known.position > given.position:
-            ledger.pass_over(known.position)
+        position = await self._agreement.reach(sink, given, context)
+        if position > given.position:
+            ledger.pass_over(position)
             self._tries.clear()
             self._acknowledge(ledger)
-        elif known.position < given.position and not context.fresh:
-            self._tell_behind(given, known)
-
-    def _tell_behind(self, given: Resume, known: Resume) -> None:
-        """A place before ours is normal where what lies between was not meant for the destination."""
-        level: Level = "info" if known.position else "warning"
-        has = "an earlier place" if known.position else "no place"
-        self._logger(
-            level,
-            f"the destination has {has} of what was acknowledged: if it was emptied or restored "
-            "from a backup, a snapshot of each stream brings it up to date",
-            sink=self._plan.name,
-            acknowledged=given.position,
-            destination=known.position,
-        )
-
-    async def _lose(self, known: Resume, error: StateError) -> None:
-        """The destination has a place of a log, or of a life of it, that is gone; it keeps that for now."""
-        name = self._plan.name
-        if not self._plan.resync_on_state_loss:
-            way_out = f", or {self._sink.forgetting}" if isinstance(self._sink, Forgetting) else ""
-            raise StateError(f"sink {name}: {error}{way_out}") from error
-        if known == self._lost:
-            return
-        self._logger(
-            "error",
-            "the destination is ahead of this state: the sink gets a new snapshot, as onStateLoss says",
-            sink=name,
-            reason=str(error),
-        )
-        if self._hooks.on_state_loss is not None:
-            await self._hooks.on_state_loss(name, None)
-        self._lost = known
 
     def _rewind(self, ledger: Ledger) -> int:
         """Take up again what is not acknowledged; where that is."""

@@ -28,7 +28,7 @@ from bridge.store.fold import Fold
 from bridge.store.group import Addition, Append, Group, Sealed, WatchKey, seal_additions
 from bridge.store.inventory import Inventories
 from bridge.store.meta import Meta
-from bridge.store.opening import RESERVED, begin, count, recover
+from bridge.store.opening import begin, count, recover
 from bridge.store.positions import check_kept
 from bridge.store.routes import Routes
 from bridge.store.sinks import SinkCursors
@@ -73,10 +73,9 @@ class Journal:
         self._begin()
         self.encoder = RowEncoder()
         self.inventories, self.routes = Inventories(self._connection), Routes(self._connection)
-        self._folded_at = self.meta.number("folded_at")
         self.decoder = RowDecoder()
         self.watches, self._debt = recover(
-            database, self.decoder, self.inventories, self.routes.by_number, self._folded_at
+            database, self.decoder, self.inventories, self.routes.by_number, self.meta.folded_at
         )
         self._moved: dict[WatchKey, Cursor] = {}
         self.moved_since: float | None = None
@@ -108,12 +107,24 @@ class Journal:
     @property
     def trimmable(self) -> bool:
         """The bounds of trimming have moved since the last sweep, or that left some."""
-        return (self._low(), self._folded_at) != self._swept
+        return (self._low(), self.meta.folded_at) != self._swept
 
     @property
     def folding(self) -> bool:
         """A fold has more chunks to write."""
         return self._fold is not None
+
+    def claim(self, cluster: str, trust: str | None = None) -> None:
+        """This log belongs to that cluster from now on; durable before any record of it is.
+
+        Args:
+            cluster: its uid.
+            trust: what vouches for it now, if anything does.
+
+        Raises:
+            StateError: it belongs to another one.
+        """
+        self.meta.claim(cluster, trust, self._database.path.parent)
 
     def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """Durable state of a watch."""
@@ -199,7 +210,7 @@ class Journal:
             return []
         doubts = self.inventories.doubts()
         if sealed.rows or sealed.table or sealed.fulfilled or doubts:
-            self._reserve(sealed.end)
+            self.meta.reserve(sealed.end)
             self.space.allow(self.space.budget.soft)
             self._commits_since_trim += 1
             with self._database.transaction():
@@ -245,7 +256,7 @@ class Journal:
             trimmed = self._trim() if trimming else None
             added = seal_additions(self._next, additions, self.routes, self.encoder)
             if added.rows:
-                self._reserve(added.end)
+                self.meta.reserve(added.end)
                 self._write_rows(added)
             self._write_upkeep()
         self._upkeep_written(trimmed)
@@ -276,14 +287,11 @@ class Journal:
             last = self._fold.write_chunk(connection)
             if last:
                 tables.write_watches(self._connection, self.watches, self._next - 1)
-                connection.execute(
-                    "INSERT OR REPLACE INTO meta (key, value) VALUES ('folded_at', ?)",
-                    (str(self._fold.target),),
-                )
+                self.meta.write_folded(self._fold.target)
             crash_point("log.folded")
         self._fold.committed()
         if last:
-            self._folded_at = self._fold.target
+            self.meta.folded_at = self._fold.target
             self.inventories.folded()
             self._fold = None
         return last
@@ -299,7 +307,7 @@ class Journal:
 
     def fold_helps(self) -> bool:
         """Rows are kept only because the inventory's table does not say the same yet."""
-        return self.kept.rows > 0 and self._low() > self._folded_at
+        return self.kept.rows > 0 and self._low() > self.meta.folded_at
 
     # Details.
 
@@ -312,7 +320,7 @@ class Journal:
         self.identity = opened.identity
         self.incarnations = opened.incarnations
         self.first = self._next = opened.first
-        self.meta = Meta(opened.meta, self._database.path.parent)
+        self.meta = Meta(self._connection, opened.meta)
 
     def _write_rows(self, sealed: Sealed) -> None:
         self.routes.write(self._connection, {row[3] for row in sealed.rows})
@@ -341,8 +349,7 @@ class Journal:
     def _write_upkeep(self) -> None:
         if self.sinks.dirty_since is not None:
             self.sinks.write(self._connection)
-        if self.meta.dirty:
-            self.meta.write(self._connection)
+        self.meta.write()
 
     def _upkeep_written(self, trimmed: Trimmed | None) -> None:
         self.sinks.written()
@@ -351,24 +358,18 @@ class Journal:
             self._commits_since_trim = 0
             self._stripped_to = trimmed.stripped_to
             if not trimmed.more:
-                self._swept = (self._low(), self._folded_at)
+                self._swept = (self._low(), self.meta.folded_at)
             self.trimmed_to = max(self.trimmed_to, trimmed.last)
             self.kept.trimmed(trimmed)
 
     def _trim(self) -> Trimmed:
-        trimmed = trim(self._connection, self.sinks, self._low(), self._folded_at, self._stripped_to)
+        trimmed = trim(self._connection, self.sinks, self._low(), self.meta.folded_at, self._stripped_to)
         if self.sinks.missed(trimmed.last):
             self.sinks.write(self._connection)
         return trimmed
 
     def _low(self) -> int:
         return self.sinks.low(self.end, self._next - 1)
-
-    def _reserve(self, end: int) -> None:
-        """Stay half a reservation ahead, so that even a commit that a lying disk lost repeats no position."""
-        reserved = self.meta.number("reserved")
-        if end > reserved - RESERVED // 2:
-            self.meta.set("reserved", str(max(end, reserved) + RESERVED))
 
     def _before_oldest(self) -> int:
         oldest = tables.oldest_record(self._connection)

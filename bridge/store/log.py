@@ -56,7 +56,7 @@ class _Opened:
                     self.letters = LetterBox(self.journal)
                     finish(self.journal)
                 if cluster is not None:
-                    self.journal.meta.claim(cluster)
+                    self.journal.claim(cluster)
             except BaseException:
                 self.database.close()
                 raise
@@ -265,7 +265,7 @@ class SqliteLog(AskedLog):
 
     async def claim(self, cluster: str, trust: str | None = None) -> None:
         """See `bridge.store.meta.Meta.claim`."""
-        await self._ask(lambda journal: journal.meta.claim(cluster, trust))
+        await self._ask(lambda journal: journal.claim(cluster, trust))
 
     async def orphans(self, configured: Collection[str], now: float) -> Sequence[Orphan]:
         """Streams that are known and not configured; since when is noted, durably, the first time.

@@ -1,4 +1,4 @@
-"""What the log of an ad hoc `watch` knows of the objects that exist."""
+"""What a log in memory knows of the objects of one stream (`bridge.changes.reconcile.Inventory`)."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -9,6 +9,7 @@ from bridge.store.layer import Layer
 __all__ = ["MemoryInventory"]
 
 _MANY: Final = 4096
+"""Names that are gone after which they are forgotten, in a small cluster."""
 
 
 class MemoryInventory:

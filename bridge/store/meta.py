@@ -1,75 +1,86 @@
-"""The table `meta`: single values, in memory at once, durable with the next transaction."""
+"""Small facts of a log, each under a name of its own: whose it is, what it may give out, what is folded."""
 
 import sqlite3
 from pathlib import Path
 
 from bridge.errors import StateError
+from bridge.store.opening import RESERVED
+from bridge.store.tables import write_meta
 
 __all__ = ["Meta"]
 
 
 class Meta:
-    """What the table says, and what is not written yet.
+    """The table `meta`: what is known, and what the next transaction writes of it.
 
     Args:
-        values: the table.
-        place: the state directory, for a sentence.
+        connection: of the log.
+        known: what the table says.
+
+    Attributes:
+        folded_at: the inventory's table durably says the same as the log up to here.
     """
 
-    def __init__(self, values: dict[str, str], place: Path) -> None:
-        self._values = values
-        self._place = place
+    def __init__(self, connection: sqlite3.Connection, known: dict[str, str]) -> None:
+        self._connection = connection
+        self._known = known
         self._unwritten: dict[str, str] = {}
-
-    @property
-    def dirty(self) -> bool:
-        """Something is not written yet."""
-        return bool(self._unwritten)
+        self.folded_at = int(known.get("folded_at", "0"))
 
     @property
     def cluster(self) -> str | None:
-        """The uid of the cluster that this log belongs to, once it was told."""
-        return self._values.get("cluster")
+        """The uid of the cluster that the log belongs to, once it was told."""
+        return self._known.get("cluster")
+
+    @property
+    def dirty(self) -> bool:
+        """There is something to write."""
+        return bool(self._unwritten)
 
     @property
     def trust(self) -> str | None:
         """What vouched for that cluster when it was last told, if anything did."""
-        return self._values.get("trust")
+        return self._known.get("trust")
 
-    def number(self, key: str) -> int:
-        """A value that counts something; 0 where it was never set."""
-        return int(self._values.get(key, "0"))
-
-    def set(self, key: str, value: str) -> None:
-        """Remember."""
-        if self._values.get(key) != value:
-            self._values[key] = self._unwritten[key] = value
-
-    def claim(self, cluster: str, trust: str | None = None) -> None:
-        """This log belongs to that cluster from now on; durable before any record of it is.
+    def claim(self, cluster: str, trust: str | None, state: Path) -> None:
+        """The log belongs to that cluster from now on.
 
         Args:
             cluster: its uid.
-            trust: what vouches for it now.
+            trust: what vouches for it now, if anything does.
+            state: folder of the log, for the sentence.
 
         Raises:
             StateError: it belongs to another one.
         """
-        if self.cluster is not None and self.cluster != cluster:
+        known = self.cluster
+        if known is not None and known != cluster:
             raise StateError(
-                f"the state in {self._place} belongs to cluster {self.cluster}, not to {cluster}: "
+                f"the state in {state} belongs to cluster {known}, not to {cluster}: "
                 "check cluster.kubeconfig and cluster.context, or give this cluster a state.path of its own",
             )
-        self.set("cluster", cluster)
-        if trust is not None:
-            self.set("trust", trust)
+        if known is None:
+            self._set("cluster", cluster)
+        if trust is not None and trust != self.trust:
+            self._set("trust", trust)
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Make durable what was set, in the caller's transaction."""
-        connection.executemany(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", sorted(self._unwritten.items())
-        )
+    def reserve(self, end: int) -> None:
+        """Stay half a reservation ahead, so that even a commit that a lying disk lost repeats no position."""
+        reserved = int(self._known["reserved"])
+        if end > reserved - RESERVED // 2:
+            self._set("reserved", str(max(end, reserved) + RESERVED))
+
+    def write(self) -> None:
+        """In the caller's transaction."""
+        write_meta(self._connection, self._unwritten)
 
     def written(self) -> None:
-        """The transaction of `write` is committed."""
-        self._unwritten.clear()
+        """The transaction of the last `write` is durable."""
+        self._unwritten = {}
+
+    def write_folded(self, position: int) -> None:
+        """In the caller's transaction, which ends a fold; `folded_at` is moved when it is durable."""
+        write_meta(self._connection, {"folded_at": str(position)})
+
+    def _set(self, name: str, value: str) -> None:
+        self._known[name] = self._unwritten[name] = value

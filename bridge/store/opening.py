@@ -15,7 +15,7 @@ from bridge.store.group import EMPTY_WATCH, WRITE_DEBT, WatchKey
 from bridge.store.inventory import Inventories
 from bridge.store.kept import Kept
 from bridge.store.routes import Route
-from bridge.store.tables import count_kept, newest_record, read_watches
+from bridge.store.tables import count_kept, newest_record, read_watches, write_meta
 
 __all__ = ["RESERVED", "Opened", "begin", "count", "recover"]
 
@@ -82,7 +82,7 @@ def begin(database: Database) -> Opened:
             " (SELECT number FROM incarnation ORDER BY number DESC LIMIT ?)",
             (_INCARNATIONS,),
         )
-        connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", sorted(meta.items()))
+        write_meta(connection, meta)
         incarnations = dict(
             connection.execute("SELECT number, first FROM incarnation ORDER BY number").fetchall()
         )

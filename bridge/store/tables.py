@@ -103,6 +103,11 @@ def count_kept(connection: sqlite3.Connection) -> tuple[int, int]:
     return rows, stored
 
 
+def write_meta(connection: sqlite3.Connection, facts: Mapping[str, str]) -> None:
+    """Small facts of the log, by name."""
+    connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", sorted(facts.items()))
+
+
 def write_watches(
     connection: sqlite3.Connection, watches: Mapping[WatchKey, WatchState], position: int
 ) -> None:

@@ -18,8 +18,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from sinks.kafka.client import client
 from sinks.kafka.errors import Acls, Trouble, authorization, shorten
-from sinks.kafka.options import CreateTopics
 from sinks.kafka.probe import probe
+from sinks.kafka.topics import CreateTopics
 from sinks.kafka.voice import Voice
 
 __all__ = ["Broken", "Findings", "Identity", "Preflight", "Wanted"]

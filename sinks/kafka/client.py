@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 from bridge.delivery.sink import Stopped
 from bridge.secret import Secret, SecretError
 from sinks.kafka.errors import refused_configuration
-from sinks.kafka.options import Sasl, Tls
+from sinks.kafka.security import Sasl, Tls
 from sinks.kafka.token import Token
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "message_max_bytes",
     "producing",
     "read_properties",
-    "security",
+    "security_properties",
     "token_of",
     "transactional",
 ]
@@ -55,7 +55,7 @@ def read_properties(properties: Mapping[str, Secret]) -> dict[str, str]:
     return {name: _text(secret, f"the property `{name}`") for name, secret in properties.items()}
 
 
-def security(tls: Tls | None, sasl: Sasl | None, token: Token | None) -> dict[str, Any]:
+def security_properties(tls: Tls | None, sasl: Sasl | None, token: Token | None) -> dict[str, Any]:
     """Librdkafka's properties for `tls` and `sasl`, with secrets as they are now.
 
     Args:

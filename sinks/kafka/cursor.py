@@ -1,4 +1,4 @@
-"""The place in the log that a transactional sink keeps in Kafka: one compacted topic of one partition.
+"""Where Kafka keeps the cursor of a transactional sink: one compacted topic of one partition.
 
 Everything of `CursorStore` blocks and is called in a thread.
 """
@@ -12,31 +12,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.secret import SecretError
 from sinks.kafka.client import client
+from sinks.kafka.place import Cursor
 
-__all__ = ["Cursor", "CursorStore", "Unreadable"]
+__all__ = ["CursorStore", "Unreadable"]
 
 _SECONDS: Final = 10.0
 _SLICE_SECONDS: Final = 0.2
 _FIRST_LOOK: Final = 200
 _WIDER: Final = 20
-
-
-class Cursor(msgspec.Struct, frozen=True, rename="camel"):
-    """Up to where Kafka has everything.
-
-    Attributes:
-        log_id: identity of the log.
-        incarnation: of the opening of that log that wrote this.
-        position: everything up to here is owned.
-        mark: of the transaction that wrote this; no other has it.
-        also: ids of records behind it that are owned too, because one before them was refused.
-    """
-
-    log_id: str
-    incarnation: int
-    position: int
-    mark: str = ""
-    also: tuple[str, ...] = ()
 
 
 class Unreadable(Exception):

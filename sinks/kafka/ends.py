@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from bridge.delivery.sink import Reopen
+from bridge.delivery.sink import Reopen, Stopped
 from sinks.kafka.errors import NOT_THE_BATCH
 
-__all__ = ["Aborted", "Moved", "Spoilt"]
+__all__ = ["Aborted", "Moved", "Spoilt", "superseded"]
 
 _TAKEN_BACK: Final = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
 
@@ -31,3 +31,11 @@ class Moved(Reopen):
 
 class Spoilt(Exception):
     """The client itself refused a message, so the transaction must be aborted."""
+
+
+def superseded(name: str) -> Stopped:
+    """Another instance uses the same transactional id."""
+    return Stopped(
+        f"Another instance has taken over the transactional id {name}: stop one of the two, "
+        "or give their clusters or sinks different names."
+    )

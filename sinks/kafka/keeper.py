@@ -16,8 +16,8 @@ from bridge.secret import SecretError
 from sinks.kafka.admin import Broken, Findings, Identity, Preflight, Wanted
 from sinks.kafka.errors import Trouble, authorization, missing
 from sinks.kafka.link import Parcel
-from sinks.kafka.options import CreateTopics
 from sinks.kafka.plan import Plan
+from sinks.kafka.topics import CreateTopics
 from sinks.kafka.voice import Voice
 
 __all__ = ["Keeper", "inspect", "rehearse"]

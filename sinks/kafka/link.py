@@ -6,7 +6,7 @@ are plain calls, and no record costs a switch. Many batches may be on their way;
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import trio
 from confluent_kafka import KafkaException, Producer
@@ -55,7 +55,7 @@ class Link:
         self._voice = voice
         self._acls = acls
         self._window = Window()
-        self._moved = ParkingLot()
+        self._waiting: dict[trio.Event, Callable[[], bool]] = {}
         self._wake = ParkingLot()
 
     async def serve(self) -> None:
@@ -63,12 +63,12 @@ class Link:
         window, quiet = self._window, 0
         while True:
             delivered = window.delivered
-            if self._poll():
-                self._moved.unpark_all()
-                quiet = 0
+            quiet = 0 if (moved := self._poll()) else quiet + 1
             if window.delivered != delivered:
                 self._voice.calm()
-            quiet += 1
+                self._call_those_who_may_go_on()
+            elif moved:
+                self._call_all()
             if not window.in_flight:
                 delay = _IDLE_SECONDS
             else:
@@ -114,7 +114,9 @@ class Link:
         Raises:
             Unavailable: from the first of them that is not owned on, all must come again.
         """
-        await self._wait(lambda: self._settled(slots))
+        await self._wait(lambda: self._failed(slots) or not any(slot.left for slot in reversed(slots)))
+        if self._failed(slots):
+            self._give_up()
         self._window.forget(slot.position for slot in slots)
 
     def hold_back(self, first: int) -> None:
@@ -125,7 +127,7 @@ class Link:
     async def close(self) -> None:
         """Give what is on its way a moment, then drop it. `serve` must have ended."""
         self.dead = True
-        self._moved.unpark_all()
+        self._call_all()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._close)
 
@@ -213,18 +215,13 @@ class Link:
         window.failed_at = None  # nothing was sent behind it
         return False
 
-    def _settled(self, slots: Sequence[Slot]) -> bool:
-        """Whether Kafka owns all of these.
+    def _failed(self, slots: Sequence[Slot]) -> bool:
+        """Whether one of these, or one before them, has failed."""
+        failed_at = self._window.failed_at
+        return failed_at is not None and bool(slots) and failed_at <= slots[-1].position
 
-        Raises:
-            Unavailable: one of them, or one before them, has failed.
-        """
-        window = self._window
-        if window.failed_at is not None and slots and window.failed_at <= slots[-1].position:
-            self._give_up()
-        return not any(slot.left for slot in reversed(slots))
-
-    def _give_up(self) -> None:
+    def _give_up(self) -> NoReturn:
+        """Say why; which records are to go one by one is settled with it."""
         window = self._window
         slot = window.slots.get(window.failed_at if window.failed_at is not None else -1)
         error = slot.error if slot is not None else None
@@ -257,8 +254,23 @@ class Link:
             if window.delivered != delivered:
                 moved_at, delivered = now, window.delivered
             self._complain(now - moved_at)
-            with trio.move_on_after(GRACE_SECONDS):
-                await self._moved.park()
+            called = trio.Event()
+            self._waiting[called] = condition
+            try:
+                with trio.move_on_after(GRACE_SECONDS):
+                    await called.wait()
+            finally:
+                del self._waiting[called]
+
+    def _call_those_who_may_go_on(self) -> None:
+        """Reports come some hundred times a second: waking every task for each costs more than they do."""
+        for called, condition in self._waiting.items():
+            if condition():
+                called.set()
+
+    def _call_all(self) -> None:
+        for called in self._waiting:
+            called.set()
 
     def _complain(self, silent: float) -> None:
         trouble = self._voice.silence(silent)

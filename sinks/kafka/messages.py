@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
+
+import msgspec
 
 from bridge.changes.change import Type
 from bridge.changes.identity import CONTROL_TYPES
@@ -24,7 +26,7 @@ Header = tuple[str, str | bytes | None]
 """As the client takes them; ours are text."""
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of Kafka."""
 
     topic: str
@@ -129,7 +131,7 @@ class Composer:
         if len(record.value) + 4096 <= limit or message.size <= limit:
             return message
         if self._on_too_large == "dropManagedFields" and message.value is not None:
-            smaller = message._replace(value=without_managed_fields(message.value))
+            smaller = msgspec.structs.replace(message, value=without_managed_fields(message.value))
             if smaller.size <= limit:
                 return smaller
         sentence = (

@@ -1,222 +1,147 @@
-"""What a user may set of Kafka, and which of it would break a promise or cannot work."""
+"""Everything that a user may set of one Kafka sink, and what cannot work whatever the brokers say."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
+from bridge.logs import Incidents, log
 from bridge.secret import Secret
-from bridge.settings import Items, Looks, Range, Rule, about, enforce
-from sinks.pem import authorities_problem, identity_problem
+from bridge.settings import Looks, Rule, about, enforce
+from sinks.kafka.messages import OnDelete, OnTooLarge
+from sinks.kafka.properties import properties_problems
+from sinks.kafka.refusals import client_problems, property_refusals
+from sinks.kafka.security import Sasl, Tls
+from sinks.kafka.topics import CreateTopics, template_problems
 
-__all__ = [
-    "CreateTopics",
-    "Sasl",
-    "Tls",
-    "properties_problems",
-    "property_problem",
-]
+if TYPE_CHECKING:
+    from sinks.kafka.admin import Identity
 
+__all__ = ["KafkaOptions"]
 
-def _half_an_identity(certificate: Path | None, key: Path | None) -> Iterator[str]:
-    if (certificate is None) != (key is None):
-        yield "needs both `certificate` and `key`, or neither"
-
-
-def _identity_problem(certificate: Path | None, key: Path | None) -> Iterator[str]:
-    # librdkafka knows a password from `ssl.key.password`, and tells about it.
-    return identity_problem(certificate, key, encrypted=True) if key is not None else iter(())
+_PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_SERVER: Final = re.compile(rf"([^\s:,/\[\]]+|\[[0-9A-Fa-f:.%]+\])(:({_PORT}))?")
+"""librdkafka takes 9092 where there is no port, and of one that is too large the remainder by 65,536."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """TLS to the brokers; that it is there turns TLS on."""
+class _Kept:
+    """What is known over all openings of a sink."""
 
-    ca: Path | None = field(
+    def __init__(self) -> None:
+        self.incidents = Incidents(log)
+        self.topics_seen: dict[str, Identity] = {}
+
+
+def _servers_problems(servers: str) -> Iterator[str]:
+    given = list(filter(None, (server.strip() for server in servers.split(","))))
+    if not given:
+        yield "is empty; write the brokers, as `broker:9092`"
+    elif "://" in servers:
+        yield "has a URL; write `host:port`, and `tls` for TLS"
+    elif not all(map(_SERVER.fullmatch, given)):
+        yield "is not a list of brokers; write `host:port`, with commas between, as `one:9092,other:9092`"
+
+
+def _control_problems(control: str | None, topic: str) -> Iterator[str]:
+    if "{namespace}" in (control or "") or ("{namespace}" in topic and not control):
+        yield "RESYNC and POISON tell about all namespaces: write a `controlTopic` without {namespace}"
+
+
+@dataclass(frozen=True)
+class KafkaOptions:
+    """How changes are sent to topics."""
+
+    bootstrap_servers: str = field(
+        metadata=about("Brokers to ask first, each `host:port`, with commas.", example="broker:9092")
+    )
+    topic: str = field(
+        metadata=about(
+            "Where changes go. `{cluster}`, `{stream}`, `{resource}` (`pods`, `deployments.apps`), "
+            "`{group}`, `{kind}` and `{namespace}` are filled in.",
+            example='"k8s.{cluster}.{resource}"',
+        )
+    )
+    control_topic: str | None = field(
         default=None,
         metadata=about(
-            "PEM of the authorities to trust. Default: those of the system.",
-            example="/etc/kafka/ca.pem",
-            readable=True,
+            "Where RESYNC and POISON go; filled in as `topic`. Default: `<topic>.control`.",
+            example='"k8s.{cluster}.control"',
         ),
     )
-    certificate: Path | None = field(
+    delivery: Literal["atLeastOnce", "transactional"] = field(
+        default="atLeastOnce",
+        metadata=about("Whether our place in the log travels with the records.", example="transactional"),
+    )
+    on_delete: OnDelete = field(
+        default="event+tombstone",
+        metadata=about(
+            "What a deletion sends; a tombstone lets compaction remove the key.", example="tombstone"
+        ),
+    )
+    on_too_large: OnTooLarge = field(
+        default="deadLetter",
+        metadata=about("What happens to a record that no message can hold.", example="dropManagedFields"),
+    )
+    create_topics: CreateTopics | None = field(
         default=None,
-        metadata=about("PEM of our own certificate (mTLS).", example="/etc/kafka/tls.crt", readable=True),
+        metadata=about(
+            "Makes topics that do not exist. Default: they must exist.", example="{partitions: 6}"
+        ),
     )
-    key: Path | None = field(
+    tls: Tls | None = field(
         default=None,
-        metadata=about("PEM of its private key.", example="/etc/kafka/tls.key", readable=True),
+        metadata=about("TLS to the brokers. Default: none.", example="{ca: /etc/kafka/ca.pem}"),
     )
-    insecure: bool = field(
-        default=False, metadata=about("Trusts any certificate. For experiments only.", example="true")
+    sasl: Sasl | None = field(
+        default=None,
+        metadata=about(
+            "Authentication. Default: none.",
+            example="{mechanism: SCRAM-SHA-512, username: kube-bridge, password: {env: KAFKA_PASSWORD}}",
+        ),
     )
+    properties: Mapping[str, Secret] = field(
+        default_factory=dict,
+        metadata=about(
+            "Properties of the client by librdkafka's names; those that would break a promise are refused.",
+            example="{compression.type: lz4}",
+        ),
+    )
+    _kept: _Kept = field(init=False, repr=False, compare=False, default_factory=_Kept)
 
     RULES: ClassVar = (
-        Rule(("certificate", "key"), _half_an_identity),
-        Rule(("ca",), authorities_problem, Looks.FILES),
-        Rule(("certificate", "key"), _identity_problem, Looks.FILES),
+        Rule(("bootstrap_servers",), _servers_problems),
+        Rule(("topic",), template_problems),
+        Rule(("control_topic",), template_problems),
+        Rule(("control_topic", "topic"), _control_problems),
+        Rule(("properties",), properties_problems),
+        Rule(("properties",), property_refusals, Looks.FILES),
+        Rule(("properties", "tls", "delivery"), client_problems, Looks.FILES),
     )
 
     def __post_init__(self) -> None:
+        """Look for what cannot work whatever the brokers say.
+
+        Raises:
+            ValueError: names the key and what to write.
+        """
         enforce(self)
 
+    @property
+    def transactional(self) -> bool:
+        """Whether our place in the log travels with the records."""
+        return self.delivery == "transactional"
 
-def _sasl_problems(
-    mechanism: str,
-    username: str | None,
-    password: Secret | None,
-    token: Secret | None,
-    token_command: Sequence[str],
-) -> Iterator[str]:
-    """What a mechanism needs and what has no meaning for it."""
-    oauth = mechanism == "OAUTHBEARER"
-    given = [key for key, value in (("token", token), ("tokenCommand", token_command)) if value]
-    if oauth and not given:
-        yield "OAUTHBEARER needs `token`, as `token: {file: /var/run/kafka/token}`, or `tokenCommand`"
-    if oauth and len(given) > 1:
-        yield "has both `token` and `tokenCommand`; keep one of them"
-    if oauth and (username or password):
-        yield "has `username` or `password`, which OAUTHBEARER does not use; remove them"
-    if not oauth and (not username or password is None):
-        yield f"{mechanism} needs `username` and `password`"
-    if not oauth and given:
-        yield f"has `{given[0]}`, which {mechanism} does not use; remove it"
+    @property
+    def destination(self) -> str:
+        """The brokers and the topics; how they are reached and what is sent may change."""
+        return f"{self.bootstrap_servers}\0{self.topic}\0{self.control_topic}"
 
+    @property
+    def incidents(self) -> Incidents:
+        """What is told of the client: one incident over all the clients that one trouble costs."""
+        return self._kept.incidents
 
-@dataclass(frozen=True, slots=True)
-class Sasl:
-    """Who we are to the brokers."""
-
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = field(
-        metadata=about("How we authenticate.", example="SCRAM-SHA-512")
-    )
-    username: str | None = field(default=None, metadata=about("Of PLAIN and SCRAM.", example="kube-bridge"))
-    password: Secret | None = field(
-        default=None, metadata=about("Of PLAIN and SCRAM.", example="{file: /etc/kafka/password}")
-    )
-    token: Secret | None = field(
-        default=None,
-        metadata=about(
-            "Of OAUTHBEARER: a JWT, read again before it expires.", example="{file: /var/run/kafka/token}"
-        ),
-    )
-    token_command: Annotated[
-        tuple[str, ...],
-        Items(1, "write the program and its arguments", repeats=True),
-    ] = field(
-        default=(),
-        metadata=about(
-            "Of OAUTHBEARER, instead of `token`: a program that prints one, and its arguments; run without a "
-            "shell, and again before the token expires.",
-            example="[get-token, --audience, kafka]",
-        ),
-    )
-
-    RULES: ClassVar = (
-        Rule(
-            ("mechanism", "username", "password", "token", "token_command"),
-            _sasl_problems,
-        ),
-    )
-
-    def __post_init__(self) -> None:
-        enforce(self)
-
-
-@dataclass(frozen=True, slots=True)
-class CreateTopics:
-    """How topics are made that do not exist; that it is there turns it on."""
-
-    partitions: Annotated[int, Range(minimum=1)] = field(
-        default=1, metadata=about("Partitions of a data topic; other topics get one.", example="6")
-    )
-    replication_factor: Annotated[int, Range(minimum=1)] | None = field(
-        default=None, metadata=about("Replicas. Default: the broker's own default.", example="3")
-    )
-    cleanup_policy: Literal["compact", "delete", "compact,delete"] = field(
-        default="compact", metadata=about("Of data topics; control topics get `delete`.", example="delete")
-    )
-
-
-_OURS: Final = "it has a key of its own: write"
-_REFUSED: Final[Mapping[str, str]] = {
-    "bootstrap.servers": f"{_OURS} `bootstrapServers`",
-    "metadata.broker.list": f"{_OURS} `bootstrapServers`",
-    "security.protocol": f"{_OURS} `tls` and `sasl`",
-    "ssl.ca.location": f"{_OURS} `tls.ca`",
-    "ssl.certificate.location": f"{_OURS} `tls.certificate`",
-    "ssl.key.location": f"{_OURS} `tls.key`",
-    "enable.ssl.certificate.verification": f"{_OURS} `tls.insecure`",
-    "sasl.mechanism": f"{_OURS} `sasl.mechanism`",
-    "sasl.mechanisms": f"{_OURS} `sasl.mechanism`",
-    "sasl.username": f"{_OURS} `sasl.username`",
-    "sasl.password": f"{_OURS} `sasl.password`",
-    "transactional.id": "it is made of the names of cluster and sink, so that a second instance is fenced",
-    "message.timeout.ms": "a record that times out in the client would be lost or come out of order",
-    "delivery.timeout.ms": "a record that times out in the client would be lost or come out of order",
-    "message.send.max.retries": "a record that is given up would be lost or come out of order",
-    "retries": "a record that is given up would be lost or come out of order",
-    "delivery.report.only.error": "a record is owned when Kafka has confirmed it, so every report is needed",
-    "enable.gapless.guarantee": "an error would end the producer although the sink repeats what follows",
-    "test.mock.num.brokers": "it would put records into a broker that does not exist",
-}
-"""Names that cannot be set, each with the reason."""
-
-_PYTHON: Final = frozenset({"logger", "on_delivery", "default.topic.config"})
-"""Names that are of the Python client and take no text."""
-_MOST_IN_FLIGHT: Final = 5
-
-
-def _at_most(value: str) -> bool:
-    return value.isdigit() and 1 <= int(value) <= _MOST_IN_FLIGHT
-
-
-_HELD: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
-    "enable.idempotence": (
-        lambda value: value == "true",
-        "without it a retry can repeat records and change their order",
-    ),
-    "acks": (
-        lambda value: value in {"all", "-1"},
-        "a record is owned only when all replicas in sync have it",
-    ),
-    "request.required.acks": (
-        lambda value: value in {"all", "-1"},
-        "a record is owned only when all replicas in sync have it",
-    ),
-    "allow.auto.create.topics": (
-        lambda value: value == "false",
-        "a topic that the broker makes by itself has no compaction; use `createTopics`",
-    ),
-    "max.in.flight": (_at_most, "more than 5 can change the order of records"),
-    "max.in.flight.requests.per.connection": (
-        _at_most,
-        "more than 5 can change the order of records",
-    ),
-    "partitioner": (
-        lambda value: value != "random",
-        "one object's records would be spread over all partitions and lose their order",
-    ),
-}
-"""Names whose value must hold a promise: whether it does, and which."""
-
-
-def property_problem(name: str, secret: Secret) -> str | None:
-    """Why a property cannot be set, or not to this value: which promise it would break; or None."""
-    if name in _REFUSED:
-        return f"cannot have `{name}`: {_REFUSED[name]}"
-    if name.endswith("_cb") or name in _PYTHON:
-        return f"cannot have `{name}`: callbacks cannot be configured"
-    if name in _HELD:
-        holds, why = _HELD[name]
-        if secret.value is None or not holds(secret.value.decode(errors="replace").strip().lower()):
-            return f"cannot set `{name}` like that: {why}; remove it"
-    if name == "message.max.bytes" and secret.value is not None and not secret.value.isdigit():
-        return "has a `message.max.bytes` that is not a number of bytes"
-    return None
-
-
-def properties_problems(properties: Mapping[str, Secret]) -> Iterator[str]:
-    """What would break a promise, property by property."""
-    yield from filter(None, (property_problem(name, secret) for name, secret in properties.items()))
+    @property
+    def topics_seen(self) -> "dict[str, Identity]":
+        """Which topics had our names when they were last looked at, over all openings."""
+        return self._kept.topics_seen

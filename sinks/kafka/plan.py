@@ -6,8 +6,8 @@ from typing import Any
 from bridge.delivery.sink import Context
 from bridge.logs import Incidents, Level
 from sinks.kafka.admin import Wanted
-from sinks.kafka.client import producing, read_properties, security, token_of
-from sinks.kafka.configuration import KafkaOptions
+from sinks.kafka.client import producing, read_properties, security_properties, token_of
+from sinks.kafka.options import KafkaOptions
 from sinks.kafka.topics import Topics, acl_lines
 from sinks.kafka.voice import Voice
 
@@ -79,7 +79,7 @@ class Plan:
             "reconnect.backoff.ms": "250",
             "reconnect.backoff.max.ms": "5000",
             "socket.keepalive.enable": "true",
-            **security(self.options.tls, self.options.sasl, self.token),
+            **security_properties(self.options.tls, self.options.sasl, self.token),
         }
 
     def shared(self) -> dict[str, Any]:

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bridge.secret import Secret, SecretError
-from sinks.kafka.client import producing, read_properties, security, transactional
+from sinks.kafka.client import producing, read_properties, security_properties, transactional
 from sinks.kafka.errors import shorten
-from sinks.kafka.options import Tls, property_problem
+from sinks.kafka.properties import property_problem
+from sinks.kafka.security import Tls
 from sinks.pem import authorities_problem, identity_problem
 
 __all__ = ["client_problems", "property_refusals"]
 
 _LAST: Final = "kube-bridge.none"
-"""No property is named so: behind another one it shows, in the error, that the other one was taken."""
+"""No property is named so: behind others it shows, in the error, that all of them were taken."""
 _QUIET: Final = logging.Logger("kafka.refusals", logging.CRITICAL)  # noqa: LOG001 - one that nothing is attached to
 
 
@@ -36,11 +37,11 @@ def client_problems(properties: Mapping[str, Secret], tls: Tls | None, delivery:
         return
     if any(_value(name, secret) is None for name, secret in properties.items()) or _tls_problem(tls):
         return
-    if any(property_refusals(properties)):
-        return
-    found = security(tls, None, None) | producing(properties, ())
+    found = security_properties(tls, None, None) | producing(properties, ())
     if delivery == "transactional":
         found |= transactional("check", found)
+    if _LAST not in _refusal(found | {_LAST: ""}):
+        return  # one is refused by itself, which `property_refusals` tells
     refusal = _refusal(found)
     if refusal:
         # Whoever keeps a value elsewhere does not want to see it here.

@@ -13,11 +13,11 @@ from bridge.logs import log
 from bridge.secret import SecretError
 from sinks.kafka.admin import Broken
 from sinks.kafka.client import message_max_bytes, transactional
-from sinks.kafka.configuration import KafkaOptions
 from sinks.kafka.cursor import CursorStore
 from sinks.kafka.keeper import Keeper, rehearse
 from sinks.kafka.link import Link, Parcel
 from sinks.kafka.messages import Composer, Refused
+from sinks.kafka.options import KafkaOptions
 from sinks.kafka.plan import Plan
 from sinks.kafka.topics import name_problem
 from sinks.kafka.transactions import Transactions

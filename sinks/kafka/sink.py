@@ -15,7 +15,7 @@ import trio
 
 from bridge.delivery.sink import Context, Delivery, Overlap, Resume
 from bridge.errors import InvariantError
-from sinks.kafka.configuration import KafkaOptions
+from sinks.kafka.options import KafkaOptions
 
 if TYPE_CHECKING:
     from sinks.kafka.session import Session

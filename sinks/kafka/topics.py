@@ -1,12 +1,14 @@
-"""Names of topics and the rights that they need. No I/O here."""
+"""Topics: their names, how they are made, and the rights that they need. No I/O here."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
 
 from bridge.changes.change import StreamInfo
+from bridge.settings import Range, about
 
-__all__ = ["Topics", "acl_lines", "template_problems"]
+__all__ = ["CreateTopics", "Topics", "acl_lines", "template_problems"]
 
 _LONGEST: Final = 249
 _PLACES: Final = ("cluster", "stream", "resource", "group", "kind", "namespace")
@@ -15,6 +17,21 @@ _illegal: Final = re.compile(r"[^A-Za-z0-9._-]")
 _CLUSTER_SCOPED: Final = "_cluster"
 """In place of a namespace; no namespace can be named so."""
 _CORE: Final = "core"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTopics:
+    """How topics are made that do not exist; that it is there turns it on."""
+
+    partitions: Annotated[int, Range(minimum=1)] = field(
+        default=1, metadata=about("Partitions of a data topic; other topics get one.", example="6")
+    )
+    replication_factor: Annotated[int, Range(minimum=1)] | None = field(
+        default=None, metadata=about("Replicas. Default: the broker's own default.", example="3")
+    )
+    cleanup_policy: Literal["compact", "delete", "compact,delete"] = field(
+        default="compact", metadata=about("Of data topics; control topics get `delete`.", example="delete")
+    )
 
 
 def _template_problem(template: str) -> str | None:

@@ -5,7 +5,6 @@ same transactional id makes Kafka finish or abort what was open, and the cursor 
 which of the two it was.
 """
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -13,14 +12,15 @@ from typing import Any, Final, Protocol
 import trio
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from bridge.delivery.sink import Delivery, Record, Resume, Stopped, Unavailable
+from bridge.delivery.sink import Delivery, Resume, Unavailable
 from bridge.errors import InvariantError
 from bridge.logs import log
 from sinks.kafka.client import client
-from sinks.kafka.cursor import Cursor, CursorStore, Unreadable
-from sinks.kafka.ends import Aborted, Moved, Spoilt
+from sinks.kafka.cursor import CursorStore, Unreadable
+from sinks.kafka.ends import Aborted, Spoilt, superseded
 from sinks.kafka.errors import Acls, delivery_trouble, shorten
 from sinks.kafka.messages import Message
+from sinks.kafka.place import Cursor, Place
 from sinks.kafka.voice import Voice
 
 __all__ = ["Transactions"]
@@ -62,7 +62,9 @@ class Transactions:
         acls: Acls,
         run: Run,
     ) -> None:
-        self._configuration = dict(configuration) | {"error_cb": voice.error, "logger": voice.logger}
+        callbacks = {"error_cb": voice.error, "logger": voice.logger}
+        # A commit confirms all records at once; a report for each would copy its value.
+        self._configuration = {**configuration, **callbacks, "delivery.report.only.error": True}
         self._id = str(configuration["transactional.id"])
         self._store = store
         self._voice = voice
@@ -70,15 +72,10 @@ class Transactions:
         self._run = run
         self._producer: Producer | None = None
         self._busy = False
-        self._resume = Resume("", 0, 0)
-        self._known: Cursor | None = None  # what Kafka is known to have as its newest cursor
-        self._attempt: Cursor | None = None  # whether this one was committed is not known
-        self._ours = False  # the transactional id is ours, and `_known` is what we found there
-        self._committed = -1  # committed by us since `open`, so certainly of this log
+        self._place = Place(self._id, Resume("", 0, 0), None)
         self._errors: list[tuple[str, str, str]] = []
         self._begun = 0.0
         self._timeout = int(configuration["transaction.timeout.ms"]) / 1000
-        self._mark, self._count = secrets.token_hex(8), 0
         self._dropped: list[Producer] = []
 
     async def open(self, resume: Resume) -> Resume:
@@ -90,11 +87,8 @@ class Transactions:
         Raises:
             Unavailable: Kafka cannot be reached, or a right is missing.
         """
-        self._resume, self._attempt, self._committed, self._ours = resume, None, -1, False
-        self._known = await self._read()
-        if self._known is None:
-            return Resume(resume.log_id, resume.incarnation, 0)
-        return Resume(self._known.log_id, self._known.incarnation, self._known.position)
+        self._place = Place(self._id, resume, await self._read())
+        return self._place.resume
 
     async def deliver(
         self, batch: Delivery, parcels: Mapping[int, Sequence[Message]], refused: dict[int, str]
@@ -111,16 +105,16 @@ class Transactions:
             Stopped: another instance has taken over.
         """
         await self._resolve()
-        for position in [at for at in refused if at <= self._committed]:
+        for position in [at for at in refused if at <= self._place.committed]:
             del refused[position]
-        left = [r for r in batch.records if r.position in parcels and not self._has(r)]
-        owned = [r for r in batch.records if self._has(r)]
-        moves = not refused and batch.last_position > self._committed
+        left = [r for r in batch.records if r.position in parcels and not self._place.has(r)]
+        owned = [r for r in batch.records if self._place.has(r)]
+        moves = not refused and batch.last_position > self._place.committed
         work = [left] if left or moves else []
         while work:
             chunk = work.pop(0)
             through = batch.last_position if not work else chunk[-1].position
-            cursor = self._cursor(through, [*owned, *chunk], refused)
+            cursor = self._place.behind(through, [*owned, *chunk], refused)
             messages = [message for record in chunk for message in parcels[record.position]]
             try:
                 await self._commit(messages, cursor)
@@ -151,58 +145,24 @@ class Transactions:
 
     async def close(self) -> None:
         """Let go. Between calls no transaction is open, unless its end is not known."""
-        last = self._producer if self._attempt is not None else None
+        last = self._producer if self._place.open_ended else None
         self._discard()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(_end, self._dropped, last)
 
-    def _has(self, record: Record) -> bool:
-        return record.position <= self._committed or (
-            self._known is not None and record.id in self._known.also
-        )
-
-    def _cursor(self, through: int, owned: Sequence[Record], refused: Mapping[int, str]) -> Cursor:
-        """The place behind what is owned; never beyond a refused record, which is not a dead letter yet."""
-        first = min(refused, default=None)
-        self._count += 1
-        mark = f"{self._mark}-{self._count}"
-        position = through if first is None else min(through, first - 1)
-        also = tuple(record.id for record in owned if record.position > position)
-        return Cursor(self._resume.log_id, self._resume.incarnation, position, mark, also)
-
     async def _resolve(self) -> None:
-        """Find out what became of an open end, and have a producer.
-
-        Raises:
-            Moved: Kafka finished what an earlier instance had left open, after `open` had read the cursor.
-            Stopped: the cursor is neither what we had nor what we tried: somebody else writes there.
-        """
-        if self._attempt is not None:
+        """Find out what became of an open end, and have a producer. Raises as `Place.resolve`, too."""
+        if self._place.open_ended:
             self._discard()
         if self._producer is not None:
             return
         try:
-            found = await self._take_over()
+            lost = self._place.resolve(await self._take_over())
         except BaseException:
             self._discard()  # a producer is one whose cursor was held against ours
             raise
-        if not self._ours and found != self._known:
-            self._discard()
-            raise Moved("Kafka's place in the log has moved on: it is asked anew.")
-        self._ours = True
-        if self._attempt is not None and found == self._attempt:
-            self._settle(self._attempt)
-        elif found is None:
-            if self._known is not None:
-                log("error", "kafka lost the cursor of this sink; going on at the log's own", sink=self._id)
-            self._known = None
-        elif found != self._known:
-            raise self._superseded()
-        self._attempt = None
-
-    def _settle(self, cursor: Cursor) -> None:
-        self._known, self._attempt = cursor, None
-        self._committed = max(self._committed, cursor.position)
+        if lost:
+            log("error", "kafka lost the cursor of this sink; going on at the log's own", sink=self._id)
 
     async def _take_over(self) -> Cursor | None:
         """A new producer, which fences any other, and the cursor once everything older is finished."""
@@ -256,7 +216,8 @@ class Transactions:
             Stopped: another instance has taken over.
         """
         await self._resolve()
-        self._attempt, self._errors = cursor, []
+        self._place.attempt(cursor)
+        self._errors = []
         begun = trio.current_time()
         step: Callable[[], None] = lambda: self._transact(messages, cursor)  # noqa: E731
         while True:
@@ -274,7 +235,7 @@ class Transactions:
             except Spoilt:
                 await self._abort()
             else:
-                self._settle(cursor)
+                self._place.settle(cursor)
                 self._voice.calm()
                 return
 
@@ -293,7 +254,7 @@ class Transactions:
                 if not error.args[0].retriable() or self._late(begun, _ABORT_SECONDS):
                     raise self._indefinite(error.args[0], "did not abort a transaction") from error
             else:
-                self._attempt = None
+                self._place.give_up()
                 raise Aborted(self._errors)
 
     def _fenced(self, error: KafkaException) -> None:
@@ -305,7 +266,7 @@ class Transactions:
         """
         self._discard()
         if _now() - self._begun < self._timeout:
-            raise self._superseded() from error
+            raise superseded(self._id) from error
         raise Unavailable(
             "Kafka ended a transaction that took too long; its cursor will be asked.", reason="timeout"
         ) from error
@@ -316,12 +277,6 @@ class Transactions:
         if name in {"_MSG_TIMED_OUT", "aborted"} and self._voice.trouble is not None:
             trouble = self._voice.trouble
         raise Unavailable(trouble.sentence, reason=trouble.reason)
-
-    def _superseded(self) -> Stopped:
-        return Stopped(
-            f"Another instance has taken over the transactional id {self._id}: stop one of the two, "
-            "or give their clusters or sinks different names."
-        )
 
     async def _alone(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self._busy = True
@@ -355,14 +310,19 @@ class Transactions:
         producer.commit_transaction(_SLICE_SECONDS)
 
     def _produce(self, producer: Producer, message: Message) -> None:
-        topic, key, value, headers = message
         while True:
             try:
-                producer.produce(topic, value, key, headers=headers, on_delivery=self._report)
+                producer.produce(
+                    message.topic,
+                    message.value,
+                    message.key,
+                    headers=message.headers,
+                    on_delivery=self._report,
+                )
             except BufferError:
                 producer.poll(_FULL_SECONDS)
             except KafkaException as error:
-                self._errors.append((error.args[0].name(), error.args[0].str(), topic))
+                self._errors.append((error.args[0].name(), error.args[0].str(), message.topic))
                 raise Spoilt from error
             else:
                 return

@@ -18,6 +18,7 @@ import trio
 
 from bridge.changes.change import Batch, Change, StreamInfo
 from bridge.changes.envelope import Bridge, Format
+from bridge.collector import loading
 from bridge.config import SinkConfig, loads
 from bridge.delivery.sink import Resume
 from bridge.delivery.worker import Plan, Worker
@@ -132,4 +133,6 @@ async def main(sink: SinkConfig, records: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, configured(json.loads(sys.argv[1])), int(sys.argv[2]))
+    with loading():
+        chosen = configured(json.loads(sys.argv[1]))
+    trio.run(main, chosen, int(sys.argv[2]))

@@ -16,6 +16,7 @@ import trio
 
 from bridge.changes.change import Change
 from bridge.changes.envelope import Format
+from bridge.collector import loading
 from bridge.config import SinkConfig
 from bridge.delivery.sink import Resume
 from bridge.delivery.worker import Plan, Worker
@@ -104,6 +105,6 @@ def _figures(times: Sequence[float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    trio.run(
-        main, configured(json.loads(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    )
+    with loading():
+        chosen = configured(json.loads(sys.argv[1]))
+    trio.run(main, chosen, Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

@@ -24,7 +24,11 @@ EXTRA = st.none() | st.dictionaries(
 )
 OBJECTS = st.dictionaries(TEXT, JSON, max_size=4).flatmap(
     lambda value: st.sampled_from(
-        [json.dumps(value), json.dumps(value, ensure_ascii=False), json.dumps(value, indent="\t")]
+        [
+            json.dumps(value),
+            json.dumps(value, ensure_ascii=False),
+            json.dumps(value, separators=(",\t", ": ")),
+        ]
     )
 )
 CHANGES = st.builds(

@@ -1,4 +1,4 @@
-"""A server on loopback that says exactly the bytes a test wants, with or without TLS."""
+"""A server on loopback that says exactly the bytes a test wants, with or without TLS; and their reader."""
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-__all__ = ["Peer", "Request", "chunked", "reply", "serving"]
+from bridge.kubernetes.apiserver import Stream
+
+__all__ = ["Handler", "Peer", "Request", "chunked", "everything", "reply", "says", "serving"]
 
 
 @dataclass
@@ -56,6 +58,25 @@ def chunked(*pieces: bytes, end: bool = True, **headers: str) -> bytes:
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return f"HTTP/1.1 200 OK\r\n{head}\r\n".encode() + body + (b"0\r\n\r\n" if end else b"")
+
+
+def says(*answers: bytes, close: bool = False) -> Handler:
+    """Answers with the given bytes, one after the other, the last for ever."""
+    waiting = list(answers)
+
+    async def handler(_: Request, stream: trio.abc.Stream) -> bool:
+        await stream.send_all(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+        return close
+
+    return handler
+
+
+async def everything(stream: Stream) -> bytes:
+    """Read a stream of ours to its end."""
+    whole = b""
+    while piece := await stream.read(5):
+        whole += piece
+    return whole
 
 
 async def read_request(stream: trio.abc.Stream) -> Request | None:

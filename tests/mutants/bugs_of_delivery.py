@@ -5,6 +5,7 @@ from tests.mutants.bug import Bug
 __all__ = ["BUGS"]
 
 _WORKER = "bridge/delivery/worker.py"
+_AGREEMENT = "bridge/delivery/agreement.py"
 _FILE = "sinks/jsonlines/appendfile.py"
 
 BUGS = (
@@ -37,15 +38,15 @@ BUGS = (
     Bug(
         "skips-to-the-head",
         "a state that was rolled back goes on where its destination is: all between is lost, and nobody told",
-        _WORKER,
-        "                await self._lose(known, error)\n                return\n",
+        _AGREEMENT,
+        "                await self._lose(sink, known, error)\n                return given.position\n",
         '                self._logger("warning", "going on where the destination is", reason=str(error))\n',
         ("tests/end_to_end/test_rollback.py",),
     ),
     Bug(
         "a-snapshot-at-each-opening",
         "after a lost state a broker that is away for a while costs one snapshot after the other",
-        _WORKER,
+        _AGREEMENT,
         "        if known == self._lost:\n            return\n",
         "",
         ("tests/delivery/test_domains.py::test_a_lost_state_asks_for_one_snapshot_however_often_it_opens",),

@@ -7,8 +7,7 @@ __all__ = ["BUGS"]
 _REVISION = "bridge/kubernetes/revision.py"
 _LISTS = "bridge/kubernetes/list_protocol.py"
 _T_REVISION = "tests/kubernetes/test_revision.py"
-_T_LISTING = "tests/kubernetes/test_watch_protocol_listing.py"
-_T_RESUME = "tests/kubernetes/test_watch_protocol_resume.py"
+_T_WATCH = "tests/kubernetes/test_watch_protocol"
 _T_PAGES = "tests/kubernetes/test_list_protocol.py"
 
 BUGS = (
@@ -66,7 +65,7 @@ BUGS = (
         "bridge/kubernetes/scan.py",
         'initial_events_end=_optional_text(marks, INITIAL_EVENTS_END) == "true"',
         "initial_events_end=INITIAL_EVENTS_END in marks",
-        (f"{_T_LISTING}::test_only_the_marker_with_its_value_ends_the_initial_events",),
+        (f"{_T_WATCH}_streamed_listing.py::test_only_the_marker_with_its_value_ends_the_initial_events",),
     ),
     Bug(
         "list-from-the-cache",
@@ -82,7 +81,7 @@ BUGS = (
         "bridge/kubernetes/requests.py",
         '    if rv in {"", "0"}:\n',
         '    if rv == "":\n',
-        (f"{_T_RESUME}::test_a_live_watch_from_no_revision_cannot_be_made",),
+        (f"{_T_WATCH}_requests.py::test_a_live_watch_from_no_revision_cannot_be_made",),
     ),
     Bug(
         "checkpoint-zero-sent",
@@ -124,7 +123,7 @@ BUGS = (
         "        if self._open is not watch:\n            return\n"
         "        if self.state is State.STREAMING:\n            self._listed(self.cursor.newest, now)\n"
         "        if self.state is State.WATCHING:\n",
-        (f"{_T_LISTING}::test_a_stream_that_ends_before_its_marker_concludes_nothing",),
+        (f"{_T_WATCH}_fallback.py::test_a_stream_that_ends_before_its_marker_concludes_nothing",),
     ),
     Bug(
         "gone-tried-again",
@@ -134,7 +133,7 @@ BUGS = (
         "        Signal.EXPIRED: Move(State.CHECKING, _SOON, Cause.EXPIRED),\n",
         "        Signal.STUCK: Move(State.CHECKING, _BACKOFF, Cause.POISON),\n"
         "        Signal.EXPIRED: Move(State.RESUMING, _SOON),\n",
-        (f"{_T_RESUME}::test_a_410_in_the_stream_lists_and_never_retries_the_revision",),
+        (f"{_T_WATCH}_expired.py::test_a_410_in_the_stream_lists_and_never_retries_the_revision",),
     ),
     Bug(
         "cut-is-no-doubt",
@@ -142,7 +141,7 @@ BUGS = (
         "bridge/kubernetes/probe.py",
         "frozenset({Signal.CUT, Signal.TOO_LARGE})",
         "frozenset({Signal.TOO_LARGE})",
-        ("tests/kubernetes/test_watch_protocol_doubt.py",),
+        (f"{_T_WATCH}_doubt.py",),
     ),
     Bug(
         "events-behind-an-error",
@@ -150,7 +149,7 @@ BUGS = (
         "bridge/kubernetes/watch_body.py",
         "                    harvest.failure = document\n                    return False\n",
         "                    harvest.failure = document\n",
-        (f"{_T_RESUME}::test_nothing_behind_an_error_is_applied",),
+        (f"{_T_WATCH}_stream.py::test_nothing_behind_an_error_is_applied",),
     ),
     Bug(
         "forbidden-is-deleted",

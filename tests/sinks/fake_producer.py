@@ -12,7 +12,8 @@ from confluent_kafka import KafkaException
 
 from sinks.kafka import link as kafka_link
 from sinks.kafka import transactions as kafka_transactions
-from sinks.kafka.cursor import Cursor, CursorStore, Unreadable
+from sinks.kafka.cursor import CursorStore, Unreadable
+from sinks.kafka.place import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,8 +17,8 @@ from bridge.changes.change import Change
 from bridge.changes.envelope import Bridge
 from bridge.delivery.sink import Resume
 from bridge.delivery.worker import Plan, Worker
-from sinks.kafka.options import CreateTopics
 from sinks.kafka.sink import Kafka
+from sinks.kafka.topics import CreateTopics
 from tests.sinks import program
 from tests.sinks.program import FixedLog
 

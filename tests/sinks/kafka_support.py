@@ -17,8 +17,8 @@ from confluent_kafka.cimpl import NewTopic
 from bridge.changes.change import Change, StreamInfo
 from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.delivery.sink import Context, Delivery, Record, Resume
-from sinks.kafka.options import CreateTopics
 from sinks.kafka.sink import Kafka
+from sinks.kafka.topics import CreateTopics
 from tests.components.process import eventually
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import trio
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
 from sinks.kafka.errors import connection_trouble, delivery_trouble
-from sinks.kafka.options import Sasl, Tls
+from sinks.kafka.security import Sasl, Tls
 from tests.sinks.kafka_support import START, context, fresh, sink
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from bridge.secret import Secret
 from sinks.kafka import keeper as kafka_keeper
 from sinks.kafka.admin import Findings, Preflight, Wanted
 from sinks.kafka.errors import Trouble
-from sinks.kafka.options import CreateTopics
 from sinks.kafka.session import CredentialsChanged
 from sinks.kafka.sink import Kafka
+from sinks.kafka.topics import CreateTopics
 from tests.sinks.kafka_support import (
     BRIDGE,
     PODS,

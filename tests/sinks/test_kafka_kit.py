@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from bridge.testing import check_sink
-from sinks.kafka.options import CreateTopics
 from sinks.kafka.sink import Kafka
+from sinks.kafka.topics import CreateTopics
 from tests.sinks.kafka_support import create_topic, fresh, read
 
 if TYPE_CHECKING:  # importing fixtures for real would keep pytest from rewriting its assertions

@@ -19,10 +19,10 @@ from bridge.delivery.sink import Unavailable
 from bridge.logs import Level
 from bridge.secret import Secret, SecretError
 from sinks.kafka.admin import Broken, Findings, Wanted
-from sinks.kafka.client import message_max_bytes, security, token_of
+from sinks.kafka.client import message_max_bytes, security_properties, token_of
 from sinks.kafka.errors import Trouble, delivery_trouble
-from sinks.kafka.options import Sasl, Tls
 from sinks.kafka.plan import Plan as KafkaPlan
+from sinks.kafka.security import Sasl, Tls
 from sinks.kafka.sink import Kafka
 from sinks.kafka.token import Token
 from sinks.kafka.topics import Topics, acl_lines, name_problem
@@ -234,8 +234,8 @@ def test_a_right_that_is_taken_away_is_told_with_the_topic_that_it_was_for() -> 
 
 
 def test_security_becomes_properties_of_librdkafka(tmp_path: Path) -> None:
-    assert security(None, None, None) == {"security.protocol": "PLAINTEXT"}
-    both = security(
+    assert security_properties(None, None, None) == {"security.protocol": "PLAINTEXT"}
+    both = security_properties(
         Tls(Path("/ca"), Path("/c"), Path("/k"), insecure=True), Sasl("PLAIN", "u", value("p")), None
     )
     assert both == {
@@ -249,7 +249,7 @@ def test_security_becomes_properties_of_librdkafka(tmp_path: Path) -> None:
         "sasl.password": "p",
     }
     with pytest.raises(SecretError, match="cannot be read"):
-        security(None, Sasl("PLAIN", "u", Secret(file=tmp_path / "missing")), None)
+        security_properties(None, Sasl("PLAIN", "u", Secret(file=tmp_path / "missing")), None)
 
 
 def test_a_token_is_read_anew_each_time_with_the_end_it_names(tmp_path: Path) -> None:

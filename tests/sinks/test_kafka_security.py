@@ -15,7 +15,7 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
-from sinks.kafka.options import Sasl, Tls
+from sinks.kafka.security import Sasl, Tls
 from tests.sinks.kafka_support import (
     START,
     context,

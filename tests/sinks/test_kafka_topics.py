@@ -14,7 +14,7 @@ from trio.lowlevel import ParkingLot
 
 from bridge.delivery.sink import Resume
 from sinks.kafka import keeper as kafka_keeper
-from sinks.kafka.options import CreateTopics
+from sinks.kafka.topics import CreateTopics
 from tests.sinks.kafka_flow import Flow
 from tests.sinks.kafka_support import context, create_topic, fresh, opened, read, sink, span
 

@@ -13,8 +13,8 @@ from confluent_kafka import KafkaException, Producer
 from bridge.delivery.sink import Context, Overlap, Rejected, Resume, Stopped, Unavailable
 from bridge.secret import Secret
 from sinks.kafka import transactions as kafka_transactions
-from sinks.kafka.cursor import Cursor
 from sinks.kafka.ends import Aborted, Moved
+from sinks.kafka.place import Cursor
 from sinks.kafka.sink import Kafka
 from tests.sinks.kafka_support import (
     START,
