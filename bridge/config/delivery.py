@@ -185,7 +185,8 @@ class SinkConfig:
         default="fail",
         metadata=about(
             "What happens when the destination is ahead of this state, which an older copy or a new one is: "
-            "the bridge ends with exit code 3, or this sink gets a new snapshot.",
+            "the bridge ends with exit code 3, or this sink gets a new snapshot. "
+            "With `resync` it also gets one of the streams whose Kafka topic was replaced meanwhile.",
             example="resync",
         ),
     )

@@ -81,5 +81,5 @@ class Agreement:
             reason=str(error),
         )
         if self._hooks.on_state_loss is not None:
-            await self._hooks.on_state_loss(name)
+            await self._hooks.on_state_loss(name, None)
         self._lost = known

@@ -1,6 +1,6 @@
 """What a worker is told: what is configured of its sink, and whom it asks and tells."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Final
 
@@ -11,7 +11,7 @@ from bridge.delivery.handout import HandOut, Selection
 from bridge.delivery.handover import LetterBox
 from bridge.delivery.limits import Limits
 from bridge.delivery.pacing import Backoff, Retry
-from bridge.delivery.sink import Context, Located, Overlap, Sink, Sparing, unlimited
+from bridge.delivery.sink import Context, Located, Overlap, Sink, Sparing, no_snapshot, unlimited
 from bridge.delivery.throttle import Throttle
 
 __all__ = [
@@ -80,13 +80,14 @@ class Hooks:
     Attributes:
         letters: where refused records are buried; None halts the sink before them.
         streams: the streams that are known by now.
-        on_state_loss: awaited with the sink's name, before it goes on from its own cursor although its
+        on_state_loss: awaited with the sink's name, and names of streams or None for all, when its
+            destination has lost what it had, or before it goes on from its own cursor although its
             destination is elsewhere: has a new snapshot made for it.
     """
 
     letters: LetterBox | None = None
     streams: Callable[[], Sequence[StreamInfo]] = tuple
-    on_state_loss: Callable[[str], Awaitable[None]] | None = None
+    on_state_loss: Callable[[str, Collection[str] | None], Awaitable[None]] | None = None
 
 
 def limits_of(sink: Sink, plan: Plan) -> Limits:
@@ -116,7 +117,20 @@ def context_of(plan: Plan, hooks: Hooks, limits: Limits, *, fresh: bool) -> Cont
         limits.records,
         admit=unlimited if plan.throttle is None else plan.throttle.acquire,
         fresh=fresh,
+        lost=_lost_of(plan, hooks),
     )
+
+
+def _lost_of(plan: Plan, hooks: Hooks) -> Callable[[Collection[str]], Awaitable[bool]]:
+    resync = hooks.on_state_loss
+    if resync is None or not plan.resync_on_state_loss:
+        return no_snapshot
+
+    async def lost(streams: Collection[str]) -> bool:
+        await resync(plan.name, streams)
+        return True
+
+    return lost
 
 
 def hand_out_of(plan: Plan, limits: Limits) -> HandOut:

@@ -14,7 +14,7 @@ async with sink:
 ```
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import ClassVar, Protocol, Self, runtime_checkable
@@ -43,6 +43,7 @@ __all__ = [
     "Sparing",
     "Stopped",
     "Unavailable",
+    "no_snapshot",
     "unlimited",
 ]
 
@@ -63,6 +64,11 @@ async def unlimited(records: int, size: int) -> None:
     """There is no rate limit."""
 
 
+async def no_snapshot(streams: Collection[str]) -> bool:
+    """What a destination has lost is not sent anew."""
+    return not streams
+
+
 class Context(msgspec.Struct, frozen=True):
     """Where a sink stands.
 
@@ -77,6 +83,9 @@ class Context(msgspec.Struct, frozen=True):
             when the rate limit lets it go.
         fresh: what the destination holds does not count: the sink is new to the log, or the log went on
             without it. A snapshot is on its way, so nobody need be told what is missing there.
+        lost: awaited with the names of streams of which the destination has lost what it had, seen while the
+            sink is open: has snapshots of them made where `onStateLoss: resync` says so, and returns whether
+            they are owed. False: say what a person can do.
     """
 
     name: str
@@ -87,6 +96,7 @@ class Context(msgspec.Struct, frozen=True):
     max_records: int = 1
     admit: Callable[[int, int], Awaitable[None]] = unlimited
     fresh: bool = False
+    lost: Callable[[Collection[str]], Awaitable[bool]] = no_snapshot
 
 
 class Resume(msgspec.Struct, frozen=True):

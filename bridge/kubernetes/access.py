@@ -102,10 +102,10 @@ IDENTITY: Final = Advised(
     "namespaces",
     "",
     "kube-system",
-    "instead of its uid a hash of the certificate authority identifies the cluster from the first start on, "
-    "and once that authority is replaced, `run` takes it for another cluster",
+    "a hash of the certificate authority identifies the cluster where its uid was never read, and once that "
+    "authority is replaced, `run` takes it for another cluster",
 )
-"""See `bridge.kubernetes.discovery.cluster_uid`."""
+"""See `bridge.kubernetes.discovery.identify_cluster`."""
 REVISION: Final = Advised(
     "list",
     "events",

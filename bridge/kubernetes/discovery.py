@@ -16,7 +16,7 @@ from bridge.kubernetes.catalog import Catalog, Resource
 from bridge.kubernetes.failures import Interrupted, Unreachable
 from bridge.kubernetes.tls import authority_pem
 
-__all__ = ["Catalog", "Resource", "cluster_uid", "discover"]
+__all__ = ["Catalog", "Identity", "Resource", "discover", "identify_cluster"]
 
 # The order of the parameters is fixed by the server's parser: g, v, as.
 _AGGREGATED: Final = ",".join(
@@ -115,6 +115,20 @@ _Half = tuple[list[Resource], list[str]]
 """The resources of /api or of /apis, and the group/versions that did not answer."""
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """Which cluster it is that answers.
+
+    Attributes:
+        uid: part of every record's id: of its kube-system namespace, or `trust` in place of that.
+        trust: hash of its certificate authority; without one of its own, of its address.
+        assumed: the uid may not be read any more; it was before, from whoever has this authority.
+    """
+
+    uid: str
+    trust: str
+    assumed: bool = False
+
+
 async def discover(api: ApiServer) -> Catalog:
     """Ask what the server offers.
 
@@ -131,7 +145,7 @@ async def discover(api: ApiServer) -> Catalog:
     return Catalog([*core, *groups], [*core_stale, *groups_stale])
 
 
-async def cluster_uid(api: ApiServer, known: str | None = None) -> str:
+async def identify_cluster(api: ApiServer, known: str | None = None, known_by: str | None = None) -> Identity:
     """Identify the cluster: the uid of its kube-system namespace, which nobody can delete.
 
     Where that may not be read: a hash of the CA, which a cluster does not share with another
@@ -139,8 +153,10 @@ async def cluster_uid(api: ApiServer, known: str | None = None) -> str:
 
     Args:
         api: the cluster.
-        known: the first answer. Where that is the hash of the CA it stays as long as the CA does, and the
-            server is not asked: the uid may be readable by now. An address says too little for that.
+        known: `uid` of the first answer. It stays, as long as the CA does, where it is the hash of that (the
+            server is not asked: the uid may be readable by now) and where its uid may not be read any more.
+            An address says too little for either.
+        known_by: `trust` of the last answer with that `uid`.
 
     Raises:
         ApiError: any other answer.
@@ -148,15 +164,17 @@ async def cluster_uid(api: ApiServer, known: str | None = None) -> str:
         Unreachable: see `ApiServer.get`.
     """
     authority = authority_pem(api.connection.tls)
-    by_material = hashlib.sha256((authority or api.connection.server).encode()).hexdigest()[:32]
-    if authority and known == by_material:
-        return known
+    trust = hashlib.sha256((authority or api.connection.server).encode()).hexdigest()[:32]
+    if authority and known == trust:
+        return Identity(known, trust)
     response = await api.get("/api/v1/namespaces/kube-system")
+    if known and authority and known_by == trust and response.status == _FORBIDDEN:
+        return Identity(known, trust, assumed=True)
     if response.status not in {_FORBIDDEN, _NOT_FOUND}:
         uid = _decode(response.checked(), _Namespace).metadata.uid
         if uid:
-            return uid
-    return by_material
+            return Identity(uid, trust)
+    return Identity(trust, trust)
 
 
 async def _discover_half(api: ApiServer, path: str) -> _Half:

@@ -26,7 +26,7 @@ from bridge.delivery.worker import Plan, Worker
 from bridge.errors import BridgeError, UsageError
 from bridge.kubernetes.apiserver import ApiServer
 from bridge.kubernetes.catalog import Catalog, Resource
-from bridge.kubernetes.discovery import cluster_uid, discover
+from bridge.kubernetes.discovery import discover, identify_cluster
 from bridge.kubernetes.observer import Phase
 from bridge.kubernetes.requests import Scope
 from bridge.kubernetes.server_memory import ServerMemory
@@ -159,7 +159,7 @@ async def _meet(api: ApiServer) -> tuple[Catalog, str]:
     uids: list[str] = []
 
     async def identify() -> None:
-        uids.append(await cluster_uid(api))
+        uids.append((await identify_cluster(api)).uid)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(identify)

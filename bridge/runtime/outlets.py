@@ -179,7 +179,8 @@ class Outlets:
         """Where it goes on; what it missed for good is owed to it before anything is handed over."""
         takes = list(watches_of(self._config, sink))
         leaves_out = [stream.name for stream in self._config.streams if stream.name not in takes]
-        opened = await self._log.open_sink(sink.name, _fingerprint(sink), takes, leaves_out)
+        skips = [stream.name for stream in self._config.streams if stream.initial == "skip"]
+        opened = await self._log.open_sink(sink.name, _fingerprint(sink), takes, leaves_out, skips)
         if opened.fresh:
             await self._owe(sink, Cause.STATE_LOST if opened.lost else Cause.FIRST_START, None)
         elif opened.missed:
@@ -189,8 +190,8 @@ class Outlets:
             log("warning", event, sink=sink.name)
         return opened
 
-    async def _lost_state(self, name: str) -> None:
-        await self._owe(self._sinks[name], Cause.STATE_LOST, None)
+    async def _lost_state(self, name: str, streams: Collection[str] | None) -> None:
+        await self._owe(self._sinks[name], Cause.STATE_LOST, streams)
 
     def _worker(self, name: str) -> Worker:
         try:

@@ -16,7 +16,7 @@ from bridge.errors import BridgeError, UsageError
 from bridge.kubernetes.access import IDENTITY, REVISION, Wanted, missing_permissions, refused
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.catalog import Resource
-from bridge.kubernetes.discovery import cluster_uid, discover
+from bridge.kubernetes.discovery import discover, identify_cluster
 from bridge.kubernetes.reach import service_connection
 from bridge.runtime.overlap import overlaps
 from bridge.runtime.plans import info_of, resource_of
@@ -41,7 +41,7 @@ async def check(config: Config) -> int:
     connection = service_connection(kubeconfig=config.cluster.kubeconfig, context=config.cluster.context)
     limiter = RateLimiter(config.cluster.qps, config.cluster.burst)
     async with ApiServer(connection, limiter=limiter) as api:
-        uid = config.cluster.uid or await cluster_uid(api)
+        uid = config.cluster.uid or (await identify_cluster(api)).uid
         print(f"cluster {config.cluster.name}: {connection.server} ({connection.source}), uid {uid}")  # noqa: T201
         catalog = await discover(api)
         problems = list(_state_problems(config))

@@ -31,7 +31,7 @@ from bridge.config import Config, SinkConfig, StreamConfig
 from bridge.errors import BridgeError, Refused, StateError, UsageError
 from bridge.kubernetes.apiserver import ApiServer, RateLimiter
 from bridge.kubernetes.catalog import Catalog
-from bridge.kubernetes.discovery import cluster_uid, discover
+from bridge.kubernetes.discovery import discover, identify_cluster
 from bridge.kubernetes.reach import service_connection
 from bridge.kubernetes.server_memory import ServerMemory
 from bridge.logs import Incidents, configure, log
@@ -219,16 +219,35 @@ class _Service:
         """The cluster's uid; a state of another cluster ends the bridge (promise 8)."""
         uid = self._config.cluster.uid
         if uid is None:
-            known = self._log.cluster
-            uid = await self._until_reached("cluster", lambda: cluster_uid(self._api, known))
-        try:
-            await self._log.claim(uid)
-        except StateError as error:
-            raise StateError(f"{error} (it was reached through {self._api.connection.source})") from error
+            uid = await self._ask_identity()
+        else:
+            await self._claim(uid)
         log(
             "info", "watching", cluster=self._config.cluster.name, uid=uid, server=self._api.connection.server
         )
         return uid
+
+    async def _ask_identity(self) -> str:
+        known, known_by = self._log.cluster, self._log.trusted_by
+        found = await self._until_reached("cluster", lambda: identify_cluster(self._api, known, known_by))
+        if found.assumed:
+            event = (
+                "the namespace kube-system may not be read any more: this is believed to be the same cluster "
+                "because its authority is; before that changes, allow it again or write cluster.uid"
+            )
+            log("warning", event, uid=found.uid)
+        unsure = known is not None and found.trust in {found.uid, known}
+        await self._claim(
+            found.uid, found.trust, f"; if it is that cluster, write cluster.uid: {known}" * unsure
+        )
+        return found.uid
+
+    async def _claim(self, uid: str, trust: str | None = None, advice: str = "") -> None:
+        try:
+            await self._log.claim(uid, trust)
+        except StateError as error:
+            source = self._api.connection.source
+            raise StateError(f"{error}{advice} (it was reached through {source})") from error
 
     async def _stream(self, stream: StreamConfig, cluster: Cluster, key: bytes) -> None:
         tries = 0

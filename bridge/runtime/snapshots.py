@@ -13,7 +13,8 @@ RESYNC end     snapshot: <id>, counts                  audience: the sink; fulfi
 
 A snapshot for which the log has no room at once comes in portions, in the order of keys: each is paid by a
 listing of its own, once the sink has taken the one before. How far it has come is not durable: after a
-crash it begins again, with the same id.
+crash it begins again, with the same id. Listings at once for one sink share that room page by page: each
+portion has at least one object, so all of them come to an end.
 """
 
 import sys

@@ -8,7 +8,6 @@ and whoever opens the log finishes that before anybody reads: no sink sees a par
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -21,7 +20,7 @@ from bridge.store import tables
 from bridge.store.amend import insist
 from bridge.store.checks import closed_to
 from bridge.store.contract import Dropped, OpenedSink, Refused, SnapshotRequest
-from bridge.store.dropped import Tally, begin_records, dropped
+from bridge.store.dropped import Share, Tally, begin_records, dropped
 from bridge.store.group import Addition
 from bridge.store.journal import Journal
 from bridge.store.routes import Route
@@ -55,6 +54,7 @@ def attach(
     acknowledged: int | None,
     takes: Collection[str] = (),
     leaves_out: Collection[str] = (),
+    skips: Collection[str] = (),
 ) -> OpenedSink:
     """Open a sink; a drop that was cut off is finished first. Raises as `drop`, having opened nothing."""
     before = journal.sinks.attached(name)
@@ -67,7 +67,7 @@ def attach(
                 journal.sinks.detach(name, 0)  # nobody would deal with what it holds back
             raise
         opened = msgspec.structs.replace(opened, position=journal.sinks[name].position)
-    return msgspec.structs.replace(opened, missed=journal.sinks.select(name, takes, leaves_out))
+    return msgspec.structs.replace(opened, missed=journal.sinks.select(name, takes, leaves_out, skips))
 
 
 def finish(journal: Journal) -> None:
@@ -114,8 +114,8 @@ def _count(journal: Journal, name: str, todo: Dropping) -> dict[str, Tally]:
     tallies: dict[str, Tally] = {}
     after = journal.sinks[name].position
     for rows in _chunks(journal, after, todo.through):
-        for route, records, gone in _selected(journal, rows, name, todo.streams, after):
-            tallies.setdefault(route.stream.name, Tally(route.stream)).count(route.stream, records, gone)
+        for route, share in _selected(journal, rows, name, todo.streams, after):
+            tallies.setdefault(route.stream.name, Tally(route.stream)).count(route.stream, share)
     return tallies
 
 
@@ -177,18 +177,18 @@ def _chunks(journal: Journal, after: int, through: int) -> Iterator[list[tables.
 
 def _selected(
     journal: Journal, rows: Sequence[tables.IdsRow], name: str, streams: Collection[str] | None, after: int
-) -> Iterator[tuple[Route, Counter[str], list[Change]]]:
-    """Of each row that the sink would have been given: its records behind `after`, and its deletions."""
+) -> Iterator[tuple[Route, Share]]:
+    """Of each row that the sink would have been given: what to tell of its records behind `after`."""
     for position, _, number, ids in rows:
         route = journal.routes.by_number[number]
         if route.audience in ("", name) and (streams is None or route.stream.name in streams):
-            yield route, *journal.decoder.deletions(position, ids, after)
+            yield route, journal.decoder.share(position, ids, after)
 
 
-def _rows_of(selected: Iterator[tuple[Route, Counter[str], list[Change]]], name: str) -> Iterator[Addition]:
+def _rows_of(selected: Iterator[tuple[Route, Share]], name: str) -> Iterator[Addition]:
     gathered: dict[StreamInfo, list[Change]] = {}
-    for route, _, gone in selected:
-        gathered.setdefault(route.stream, []).extend(gone)
+    for route, share in selected:
+        gathered.setdefault(route.stream, []).extend(share.deletions)
     for stream, changes in gathered.items():
         for start in range(0, len(changes), _ROW_RECORDS):
             yield Route(stream, name), changes[start : start + _ROW_RECORDS]

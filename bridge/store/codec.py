@@ -15,6 +15,7 @@ import zstandard
 from bridge.changes.change import Change, Cursor, Type
 from bridge.changes.reconcile import Known, object_key
 from bridge.errors import StateError
+from bridge.store.dropped import Share, oldest
 
 __all__ = ["Ids", "Packed", "RowDecoder", "RowEncoder", "Writes"]
 
@@ -105,8 +106,8 @@ class RowDecoder:
             start = end
         return changes
 
-    def deletions(self, position: int, ids: bytes, after: int) -> tuple[Counter[str], list[Change]]:
-        """Records of a row behind `after`: how many in each namespace, and its deletions without objects.
+    def share(self, position: int, ids: bytes, after: int) -> Share:
+        """What is to be told of a row's records behind `after` to who does not get them.
 
         Raises `StateError` as `changes` does.
         """
@@ -115,7 +116,8 @@ class RowDecoder:
         except (zstandard.ZstdError, msgspec.DecodeError) as error:
             raise _damaged(position, error) from error
         gone = [Change(*meta[:8], b"", meta[9]) for meta in metas if meta[0] == Type.DELETED]
-        return Counter(meta[3] for meta in metas), gone
+        ages = oldest((meta[3], meta[7], meta[6]) for meta in metas if meta[5])
+        return Share(Counter(meta[3] for meta in metas), gone, ages)
 
     def first_time(self, position: int, ids: bytes) -> int:
         """When the first record of a row was read. Raises `StateError` as `changes` does."""

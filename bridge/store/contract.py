@@ -298,7 +298,12 @@ class Log(Letters, Snapshots, Backlogs, Protocol):
         ...
 
     async def open_sink(
-        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+        self,
+        name: str,
+        fingerprint: str,
+        takes: Collection[str] = (),
+        leaves_out: Collection[str] = (),
+        skips: Collection[str] = (),
     ) -> OpenedSink:
         """Where this sink goes on; a new sink starts before the oldest kept record.
 
@@ -311,6 +316,7 @@ class Log(Letters, Snapshots, Backlogs, Protocol):
             takes: names of the streams that it is handed.
             leaves_out: of those that it could be handed and is not; remembered, even if one leaves the
                 configuration: until it takes them, their records pass it by.
+            skips: streams of which it needs only what comes once it takes them: it has not `missed` them.
         """
         ...
 

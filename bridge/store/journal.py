@@ -75,7 +75,7 @@ class Journal:
         self.inventories, self.routes = Inventories(self._connection), Routes(self._connection)
         self.decoder = RowDecoder()
         self.watches, self._debt = recover(
-            database, self.decoder, self.inventories, self.routes.by_number, self._meta.folded_at
+            database, self.decoder, self.inventories, self.routes.by_number, self.meta.folded_at
         )
         self._moved: dict[WatchKey, Cursor] = {}
         self.moved_since: float | None = None
@@ -95,11 +95,6 @@ class Journal:
     # What callers ask between transactions.
 
     @property
-    def cluster(self) -> str | None:
-        """The uid of the cluster that this log belongs to, once it was told."""
-        return self._meta.cluster
-
-    @property
     def next(self) -> int:
         """Where the first record that the next `amend` adds will stand."""
         return self._next
@@ -112,20 +107,24 @@ class Journal:
     @property
     def trimmable(self) -> bool:
         """The bounds of trimming have moved since the last sweep, or that left some."""
-        return (self._low(), self._meta.folded_at) != self._swept
+        return (self._low(), self.meta.folded_at) != self._swept
 
     @property
     def folding(self) -> bool:
         """A fold has more chunks to write."""
         return self._fold is not None
 
-    def claim(self, cluster: str) -> None:
+    def claim(self, cluster: str, trust: str | None = None) -> None:
         """This log belongs to that cluster from now on; durable before any record of it is.
+
+        Args:
+            cluster: its uid.
+            trust: what vouches for it now, if anything does.
 
         Raises:
             StateError: it belongs to another one.
         """
-        self._meta.claim(cluster, self._database.path.parent)
+        self.meta.claim(cluster, trust, self._database.path.parent)
 
     def watch_state(self, stream: str, scope: str) -> WatchState | None:
         """Durable state of a watch."""
@@ -211,7 +210,7 @@ class Journal:
             return []
         doubts = self.inventories.doubts()
         if sealed.rows or sealed.table or sealed.fulfilled or doubts:
-            self._meta.reserve(sealed.end)
+            self.meta.reserve(sealed.end)
             self.space.allow(self.space.budget.soft)
             self._commits_since_trim += 1
             with self._database.transaction():
@@ -230,7 +229,7 @@ class Journal:
 
         Raises as `commit`.
         """
-        if not self.trimmable and self.sinks.dirty_since is None and not self._meta.dirty:
+        if not self.trimmable and self.sinks.dirty_since is None and not self.meta.dirty:
             return False
         self.space.allow(self.space.budget.hard)
         with self._database.transaction():
@@ -257,7 +256,7 @@ class Journal:
             trimmed = self._trim() if trimming else None
             added = seal_additions(self._next, additions, self.routes, self.encoder)
             if added.rows:
-                self._meta.reserve(added.end)
+                self.meta.reserve(added.end)
                 self._write_rows(added)
             self._write_upkeep()
         self._upkeep_written(trimmed)
@@ -288,11 +287,11 @@ class Journal:
             last = self._fold.write_chunk(connection)
             if last:
                 tables.write_watches(self._connection, self.watches, self._next - 1)
-                self._meta.write_folded(self._fold.target)
+                self.meta.write_folded(self._fold.target)
             crash_point("log.folded")
         self._fold.committed()
         if last:
-            self._meta.folded_at = self._fold.target
+            self.meta.folded_at = self._fold.target
             self.inventories.folded()
             self._fold = None
         return last
@@ -308,7 +307,7 @@ class Journal:
 
     def fold_helps(self) -> bool:
         """Rows are kept only because the inventory's table does not say the same yet."""
-        return self.kept.rows > 0 and self._low() > self._meta.folded_at
+        return self.kept.rows > 0 and self._low() > self.meta.folded_at
 
     # Details.
 
@@ -321,7 +320,7 @@ class Journal:
         self.identity = opened.identity
         self.incarnations = opened.incarnations
         self.first = self._next = opened.first
-        self._meta = Meta(self._connection, opened.meta)
+        self.meta = Meta(self._connection, opened.meta)
 
     def _write_rows(self, sealed: Sealed) -> None:
         self.routes.write(self._connection, {row[3] for row in sealed.rows})
@@ -350,21 +349,21 @@ class Journal:
     def _write_upkeep(self) -> None:
         if self.sinks.dirty_since is not None:
             self.sinks.write(self._connection)
-        self._meta.write()
+        self.meta.write()
 
     def _upkeep_written(self, trimmed: Trimmed | None) -> None:
         self.sinks.written()
-        self._meta.written()
+        self.meta.written()
         if trimmed is not None:
             self._commits_since_trim = 0
             self._stripped_to = trimmed.stripped_to
             if not trimmed.more:
-                self._swept = (self._low(), self._meta.folded_at)
+                self._swept = (self._low(), self.meta.folded_at)
             self.trimmed_to = max(self.trimmed_to, trimmed.last)
             self.kept.trimmed(trimmed)
 
     def _trim(self) -> Trimmed:
-        trimmed = trim(self._connection, self.sinks, self._low(), self._meta.folded_at, self._stripped_to)
+        trimmed = trim(self._connection, self.sinks, self._low(), self.meta.folded_at, self._stripped_to)
         if self.sinks.missed(trimmed.last):
             self.sinks.write(self._connection)
         return trimmed

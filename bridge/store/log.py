@@ -214,7 +214,12 @@ class SqliteLog(AskedLog):
         return self._end
 
     async def open_sink(
-        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+        self,
+        name: str,
+        fingerprint: str,
+        takes: Collection[str] = (),
+        leaves_out: Collection[str] = (),
+        skips: Collection[str] = (),
     ) -> OpenedSink:
         """See `Log.open_sink`.
 
@@ -223,7 +228,7 @@ class SqliteLog(AskedLog):
         """
         before = self._acknowledged.pop(name, None)
         opened = await self._ask(
-            lambda journal: attach(journal, name, fingerprint, before, takes, leaves_out)
+            lambda journal: attach(journal, name, fingerprint, before, takes, leaves_out, skips)
         )
         self._acknowledged[name] = opened.position
         return opened
@@ -251,15 +256,16 @@ class SqliteLog(AskedLog):
     @property
     def cluster(self) -> str | None:
         """The cluster that this state belongs to, once known."""
-        return self._journal.cluster
+        return self._journal.meta.cluster
 
-    async def claim(self, cluster: str) -> None:
-        """This state belongs to that cluster.
+    @property
+    def trusted_by(self) -> str | None:
+        """What vouched for that cluster when it was last told, if anything did."""
+        return self._journal.meta.trust
 
-        Raises:
-            StateError: it belongs to another one.
-        """
-        await self._ask(lambda journal: journal.claim(cluster))
+    async def claim(self, cluster: str, trust: str | None = None) -> None:
+        """See `bridge.store.meta.Meta.claim`."""
+        await self._ask(lambda journal: journal.claim(cluster, trust))
 
     async def orphans(self, configured: Collection[str], now: float) -> Sequence[Orphan]:
         """Streams that are known and not configured; since when is noted, durably, the first time.

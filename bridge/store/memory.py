@@ -24,7 +24,7 @@ from bridge.store.contract import (
     WatchState,
     Work,
 )
-from bridge.store.dropped import Tally, begin_records, dropped
+from bridge.store.dropped import Share, Tally, begin_records, dropped, oldest
 from bridge.store.group import EMPTY_WATCH, WatchKey, batch_size, run_work
 from bridge.store.inventory import ReadOnly
 from bridge.store.kept import Kept
@@ -155,7 +155,12 @@ class MemoryLog(MemoryLetters):
         return self._end
 
     async def open_sink(
-        self, name: str, fingerprint: str, takes: Collection[str] = (), leaves_out: Collection[str] = ()
+        self,
+        name: str,
+        fingerprint: str,
+        takes: Collection[str] = (),
+        leaves_out: Collection[str] = (),
+        skips: Collection[str] = (),
     ) -> OpenedSink:
         """See `Log.open_sink`."""
         await trio.lowlevel.checkpoint()
@@ -171,6 +176,7 @@ class MemoryLog(MemoryLetters):
                 self._fresh[name] = True
             self._sinks[name] = oldest if before is None else max(before, oldest)
         left_out = self._left_out.setdefault(name, set())
+        left_out -= set(takes) & set(skips)
         missed = tuple(sorted(left_out & set(takes)))
         left_out.update(leaves_out)
         return OpenedSink(self._sinks[name], name in self._fresh, self._fresh.get(name, False), missed)
@@ -210,7 +216,8 @@ class MemoryLog(MemoryLetters):
             deletions = [
                 msgspec.structs.replace(one, object=b"") for one in batch.changes if one.type == Type.DELETED
             ]
-            tally.count(batch.stream, Counter(change.namespace for change in batch.changes), deletions)
+            ages = oldest((one.namespace, one.epoch, one.rv) for one in batch.changes if one.uid)
+            tally.count(batch.stream, Share(Counter(one.namespace for one in batch.changes), deletions, ages))
             if deletions:
                 gone.append((batch.stream, deletions))
         for name in {*(streams or ()), *(request.stream for request in owed)} & self._streams.keys():

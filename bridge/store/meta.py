@@ -37,8 +37,18 @@ class Meta:
         """There is something to write."""
         return bool(self._unwritten)
 
-    def claim(self, cluster: str, state: Path) -> None:
-        """The log belongs to that cluster from now on; `state` is its folder, for the sentence.
+    @property
+    def trust(self) -> str | None:
+        """What vouched for that cluster when it was last told, if anything did."""
+        return self._known.get("trust")
+
+    def claim(self, cluster: str, trust: str | None, state: Path) -> None:
+        """The log belongs to that cluster from now on.
+
+        Args:
+            cluster: its uid.
+            trust: what vouches for it now, if anything does.
+            state: folder of the log, for the sentence.
 
         Raises:
             StateError: it belongs to another one.
@@ -51,6 +61,8 @@ class Meta:
             )
         if known is None:
             self._set("cluster", cluster)
+        if trust is not None and trust != self.trust:
+            self._set("trust", trust)
 
     def reserve(self, end: int) -> None:
         """Stay half a reservation ahead, so that even a commit that a lying disk lost repeats no position."""

@@ -88,14 +88,16 @@ class SinkCursors:
             self.touch(name)
         return OpenedSink(known.position, bool(known.fresh), known.fresh == LOST)
 
-    def select(self, name: str, takes: Collection[str], leaves_out: Collection[str]) -> tuple[str, ...]:
-        """Which streams a sink gets from now on.
+    def select(
+        self, name: str, takes: Collection[str], leaves_out: Collection[str], skips: Collection[str]
+    ) -> tuple[str, ...]:
+        """Which streams a sink gets from now on; of those that it `skips` it needs nothing from before.
 
         Returns:
             Of what it takes, the streams that passed it by before; told until snapshots of them are owed.
         """
         known = self._sinks[name]
-        before = set((known.left_out or "").split())
+        before = set((known.left_out or "").split()) - (set(takes) & set(skips))
         self._leave_out(name, before | set(leaves_out))
         return tuple(sorted(before & set(takes)))
 

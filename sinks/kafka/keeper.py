@@ -73,7 +73,7 @@ class Keeper:
             found, made = await self._inspect(wanted)
         except Broken as error:
             raise _unavailable(error.trouble) from error
-        trouble = self._take(found, made, wanted)
+        trouble = await self._take(found, made, wanted)
         if trouble is not None:
             raise _unavailable(trouble)
         self._data.update(wanted.data)
@@ -128,7 +128,7 @@ class Keeper:
             if error.trouble.reason in {"topic", "authorization"}:
                 self._set(error.trouble)
         else:
-            self._set(self._take(found, made, wanted))
+            self._set(await self._take(found, made, wanted))
 
     def _set(self, trouble: Trouble | None) -> None:
         if trouble is None and self._voice.trouble == self._trouble:
@@ -146,14 +146,14 @@ class Keeper:
         """One whose connection is of no interest: the producer's own says what is wrong."""
         return _preflight(self._plan, quiet=True)
 
-    def _take(self, found: Findings, made: Sequence[str], wanted: Wanted) -> Trouble | None:
+    async def _take(self, found: Findings, made: Sequence[str], wanted: Wanted) -> Trouble | None:
         """Tell what is new; what keeps records from going there."""
         if made:
             log("info", "kafka topics made", sink=self._plan.context.name, topics=made)
         for name, identity in found.identities.items():
-            before, self._seen[name] = self._seen.get(name), identity
+            before = self._seen.get(name)
             if before is not None and before.id != identity.id:
-                self._say("error", "kafka topic is a new one: what was in the old one is gone", name)
+                await self._tell_lost(name)
             elif before is not None and before.partitions != identity.partitions:
                 log(
                     "warning",
@@ -162,6 +162,7 @@ class Keeper:
                     topic=name,
                     partitions=identity.partitions,
                 )
+            self._seen[name] = identity
         if found.forbidden:
             return authorization(found.forbidden, self._plan.acls(found.forbidden))
         troubles = (*found.troubles, *(missing(name, wanted.how(name)) for name in found.missing))
@@ -171,6 +172,15 @@ class Keeper:
             log("warning", "kafka topic", sink=self._plan.context.name, advice=advice)
         self._limits |= found.limits
         return None
+
+    async def _tell_lost(self, topic: str) -> None:
+        context = self._plan.context
+        streams = self._plan.topics.streams_of(topic, context.streams)
+        event = "kafka topic is a new one: what was in the old one is gone"
+        if streams and await context.lost(streams):
+            log("error", f"{event}; a snapshot follows", sink=context.name, topic=topic, streams=streams)
+        else:
+            self._say("error", event, topic)
 
     def _say(self, level: Level, event: str, topic: str) -> None:
         context = self._plan.context

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Collection
 from copy import copy
 from types import TracebackType
 from typing import Any, Self
@@ -171,7 +172,8 @@ async def test_a_destination_that_is_ahead_of_this_state_ends_the_bridge_or_gets
     log, lost = MemoryLog(), list[str]()
     log.append([change(1)])
 
-    async def note(name: str) -> None:
+    async def note(name: str, streams: Collection[str] | None) -> None:
+        assert streams is None, "of all"
         lost.append(f"{name} at {log.cursor}")
 
     sink = ScriptedSink()
@@ -188,6 +190,31 @@ async def test_a_destination_that_is_ahead_of_this_state_ends_the_bridge_or_gets
     assert log.cursor == 1
 
 
+@pytest.mark.parametrize(("on_state_loss", "asked"), [("resync", [("out", ["pods"])]), ("fail", [])])
+async def test_a_sink_that_says_what_its_destination_lost_gets_it_again_where_that_is_configured(
+    on_state_loss: str, asked: list[tuple[str, Collection[str] | None]]
+) -> None:
+    lost = list[tuple[str, Collection[str] | None]]()
+    contexts = list[Context]()
+
+    class Listening(ScriptedSink):
+        async def open(self, resume: Resume, context: Context) -> Resume:
+            contexts.append(context)
+            return await super().open(resume, context)
+
+    async def note(name: str, streams: Collection[str] | None) -> None:
+        await trio.lowlevel.checkpoint()
+        lost.append((name, streams))
+
+    hooks, resync = Hooks(on_state_loss=note), on_state_loss == "resync"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker(Listening(), MemoryLog(), hooks=hooks, resync_on_state_loss=resync).run)
+        await wait_all_tasks_blocked()
+        assert await contexts[-1].lost(["pods"]) is resync
+        nursery.cancel_scope.cancel()
+    assert lost == asked
+
+
 async def test_a_lost_state_asks_for_one_snapshot_however_often_it_opens(
     autojump_clock: MockClock,  # noqa: ARG001 - the sink is opened again after waits
 ) -> None:
@@ -195,7 +222,8 @@ async def test_a_lost_state_asks_for_one_snapshot_however_often_it_opens(
     log, lost = MemoryLog(), list[str]()
     log.append([change(1)])
 
-    async def note(name: str) -> None:
+    async def note(name: str, streams: Collection[str] | None) -> None:
+        assert streams is None, "of all"
         lost.append(name)
 
     sink = ScriptedSink([Unavailable("away"), RuntimeError("torn")])

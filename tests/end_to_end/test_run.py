@@ -67,6 +67,33 @@ def test_a_right_to_read_kube_system_that_is_given_later_makes_no_other_cluster_
     assert service.changes("first")[0]["id"].startswith(f"{chosen}/")
 
 
+def test_a_right_to_read_kube_system_that_is_taken_away_later_makes_no_other_cluster_of_it(
+    service: Service, cluster: Cluster, namespace: str
+) -> None:
+    assert service.stop() == 0
+    cluster.request("POST", CONFIGMAPS.format(namespace), configmap("second"))
+    cluster.write_kubeconfig(service.kubeconfig, cluster.service_account_token(namespace, "reader"))
+    who = f"--serviceaccount={namespace}:reader"
+    reads = ["--verb=get,list,watch", "--resource=configmaps"]
+    cluster.kubectl("create", "role", "reader", "-n", namespace, *reads)
+    cluster.kubectl("create", "rolebinding", "reader", "-n", namespace, "--role=reader", who)
+    service.start().wait_types("second", "ADDED")
+    assert len([line for line in service.program.err.splitlines() if "may not be read any more" in line]) == 1
+    (first,), (second,) = service.changes("first"), service.changes("second")
+    assert first["id"].split("/")[0] == second["id"].split("/")[0]
+
+
+def test_a_cluster_that_cannot_be_told_from_another_is_exit_3_and_the_sentence_says_how_to_go_on(
+    service: Service, old_cluster: Cluster
+) -> None:
+    assert service.stop() == 0
+    known = service.changes("first")[0]["id"].split("/")[0]
+    old_cluster.write_kubeconfig(service.kubeconfig, old_cluster.service_account_token("default", "nobody"))
+    program = service.start().program
+    assert program.end() == 3
+    assert f"if it is that cluster, write cluster.uid: {known} (" in program.err.splitlines()[-1]
+
+
 def damage_version(database: Path) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA user_version = 99")

@@ -98,7 +98,7 @@ async def test_what_would_be_welcome_is_asked_for_and_told_with_its_price_and_ru
         ("get", "namespaces", "", "kube-system"),
         ("list", "events", "default", ""),
     ]
-    assert identity.startswith("the bridge may not get namespaces kube-system: instead of its uid a hash of ")
+    assert identity.startswith("the bridge may not get namespaces kube-system: a hash of ")
     assert identity.endswith(
         "; add to a ClusterRole: "
         '- {apiGroups: [""], resources: [namespaces], resourceNames: [kube-system], verbs: [get]}'

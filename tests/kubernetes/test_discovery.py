@@ -12,7 +12,7 @@ import trustme
 from bridge.kubernetes.apiserver import ApiError, ApiServer
 from bridge.kubernetes.catalog import Catalog, UnknownResource
 from bridge.kubernetes.connection import Connection, Tls
-from bridge.kubernetes.discovery import cluster_uid, discover
+from bridge.kubernetes.discovery import Identity, discover, identify_cluster
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 VERBS = ["get", "list", "watch"]
@@ -196,44 +196,64 @@ async def test_a_failing_half_is_a_failure_and_not_half_a_catalog(status: int) -
     assert caught.value.status == status
 
 
+KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+READABLE: Answer = (200, {"metadata": {"uid": "u-1"}})
+REFUSED: Answer = (403, {"kind": "Status"})
+CA, OTHER_CA = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
+
+
+async def identified(
+    answer: Answer, authority: str | None, known: Identity | None = None, server: str = "https://a"
+) -> Identity:
+    """What a bridge that knows of a cluster takes this server for."""
+    async with Server({KUBE_SYSTEM: answer}).api(Connection(server, tls=Tls(authority))) as api:
+        return await identify_cluster(api, *(known.uid, known.trust) if known else ())
+
+
 async def test_the_cluster_is_identified_by_its_kube_system_namespace() -> None:
-    found: dict[str, Answer] = {"/api/v1/namespaces/kube-system": (200, {"metadata": {"uid": "u-1"}})}
-    async with Server(found).api() as api:
-        assert await cluster_uid(api) == "u-1"
+    assert (await identified(READABLE, None)).uid == "u-1"
 
 
 async def test_where_kube_system_may_not_be_read_the_ca_identifies_the_cluster() -> None:
     """[N10]"""
-    refused: dict[str, Answer] = {"/api/v1/namespaces/kube-system": (403, {"kind": "Status"})}
+    first = await identified(REFUSED, CA)
+    assert first == await identified(REFUSED, f"# comment\n{CA}", server="https://b")
+    assert first.uid != (await identified(REFUSED, OTHER_CA)).uid
 
-    async def identify(server: str, authority: str | None) -> str:
-        async with Server(refused).api(Connection(server, tls=Tls(authority))) as api:
-            return await cluster_uid(api)
 
-    one, other = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
-    first = await identify("https://a", one)
-    assert first == await identify("https://b", f"# comment\n{one}")
-    assert first != await identify("https://a", other)
-    assert await identify("https://a", None) != await identify("https://b", None)
+async def test_where_there_is_no_ca_either_the_address_identifies_the_cluster() -> None:
+    """[N10]"""
+    first = await identified(REFUSED, None)
+    assert first == await identified(REFUSED, None, first), "the same at each start"
+    assert first.uid != (await identified(REFUSED, None, first, server="https://b")).uid
+    assert (await identified(READABLE, None, first)).uid == "u-1", (
+        "an address says too little to go on with it"
+    )
 
 
 async def test_what_identifies_a_cluster_by_its_ca_stays_when_kube_system_may_be_read_later() -> None:
     """Chosen once: a right that is given later makes no other cluster of it, another CA does."""
-    found: dict[str, Answer] = {"/api/v1/namespaces/kube-system": (403, {"kind": "Status"})}
-    one, other = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
+    chosen = await identified(REFUSED, CA)
+    assert await identified(READABLE, CA, chosen) == chosen
+    assert (await identified(READABLE, OTHER_CA, chosen)).uid == "u-1"
+    assert (await identified(READABLE, CA, Identity("u-2", chosen.trust))).uid == "u-1"
 
-    async def identify(authority: str, known: str | None = None) -> str:
-        async with Server(found).api(Connection("https://a", tls=Tls(authority))) as api:
-            return await cluster_uid(api, known)
 
-    chosen = await identify(one)
-    found["/api/v1/namespaces/kube-system"] = (200, {"metadata": {"uid": "u-1"}})
-    assert await identify(one, chosen) == chosen
-    assert await identify(other, chosen) == "u-1"
-    assert await identify(one, "u-2") == "u-1"
+async def test_a_uid_that_may_not_be_read_any_more_stays_as_long_as_the_ca_does() -> None:
+    known = await identified(READABLE, CA)
+    assumed = Identity("u-1", known.trust, assumed=True)
+    assert await identified(REFUSED, CA, known, server="https://b") == assumed
+    assert (await identified(REFUSED, OTHER_CA, known)).uid != "u-1"
+    assert (await identified((404, {"kind": "Status"}), CA, known)).uid != "u-1", "it was made anew"
+    assert not (await identified(READABLE, CA, assumed)).assumed
+
+
+async def test_a_uid_that_may_not_be_read_any_more_is_not_assumed_of_an_address() -> None:
+    """Behind the same address may be another cluster, and to that everything would seem to be gone."""
+    known = await identified(READABLE, None)
+    assert (await identified(REFUSED, None, known)).uid != "u-1"
 
 
 async def test_the_cluster_is_not_identified_by_an_error() -> None:
-    async with Server({"/api/v1/namespaces/kube-system": (500, "oops")}).api() as api:
-        with pytest.raises(ApiError, match="answered 500: oops"):
-            await cluster_uid(api)
+    with pytest.raises(ApiError, match="answered 500: oops"):
+        await identified((500, "oops"), CA, Identity("u-1", "t"))

@@ -15,7 +15,7 @@ from bridge.kubernetes.access import Wanted, missing_permissions
 from bridge.kubernetes.apiserver import ApiError, ApiServer, Idle, Unreachable
 from bridge.kubernetes.catalog import Catalog, NotWatchable, UnknownResource
 from bridge.kubernetes.connection import Connection
-from bridge.kubernetes.discovery import cluster_uid, discover
+from bridge.kubernetes.discovery import discover, identify_cluster
 from bridge.kubernetes.reach import adhoc_connection
 from tests.components.cluster import Cluster
 
@@ -194,11 +194,15 @@ async def test_a_token_and_a_client_certificate_both_reach_it(server: Cluster, t
 async def test_the_cluster_is_known_by_its_kube_system(server: Cluster, tmp_path: Path) -> None:
     async with ApiServer(connect(server, tmp_path)) as api:
         namespace = server.request("GET", "/api/v1/namespaces/kube-system")
-        assert await cluster_uid(api) == namespace["metadata"]["uid"]
+        assert (await identify_cluster(api)).uid == namespace["metadata"]["uid"]
     account = {"token": server.service_account_token("default", "nobody")}
     async with ApiServer(connect(server, tmp_path, account)) as api:
         # Forbidden, so another one; the same again, though.
-        assert await cluster_uid(api) == await cluster_uid(api) != namespace["metadata"]["uid"]
+        assert (
+            (await identify_cluster(api)).uid
+            == (await identify_cluster(api)).uid
+            != namespace["metadata"]["uid"]
+        )
 
 
 async def test_a_wrong_token_is_told_as_such(server: Cluster, tmp_path: Path) -> None:

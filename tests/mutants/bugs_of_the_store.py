@@ -101,6 +101,16 @@ BUGS = (
         ("tests/store/test_opening.py::test_another_clusters_state_is_refused",),
     ),
     Bug(
+        "cluster-assumed-of-an-authority",
+        "another cluster is taken for the known one where its namespace kube-system may not be read",
+        "bridge/kubernetes/discovery.py",
+        "    if known and authority and known_by == trust and response.status == _FORBIDDEN:",
+        "    if known and response.status == _FORBIDDEN:",
+        (
+            "tests/kubernetes/test_discovery.py::test_a_uid_that_may_not_be_read_any_more_stays_as_long_as_the_ca_does",
+        ),
+    ),
+    Bug(
         "cursor-ahead-of-the-log",
         "a sink acknowledges what it never had, and is never given it",
         "bridge/store/positions.py",

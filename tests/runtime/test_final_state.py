@@ -145,14 +145,14 @@ class World:
         else:
             cluster.patch("configmaps", name, {"data": body["data"]}, namespace=namespace)
 
-    def write(self, name: str, value: str) -> None:
-        """Make or change one object of the namespace a."""
+    def write(self, name: str, value: str, namespace: str = "a") -> None:
+        """Make or change one object."""
         cluster = self.simulator.cluster
-        body: dict[str, Any] = {"metadata": {"name": name, "namespace": "a"}, "data": {"v": value}}
-        if cluster.get("configmaps", name, "a") is None:
+        body: dict[str, Any] = {"metadata": {"name": name, "namespace": namespace}, "data": {"v": value}}
+        if cluster.get("configmaps", name, namespace) is None:
             cluster.create("configmaps", body)
         else:
-            cluster.patch("configmaps", name, {"data": body["data"]}, namespace="a")
+            cluster.patch("configmaps", name, {"data": body["data"]}, namespace=namespace)
 
     async def settled(self) -> None:
         """Until every sink has taken everything that it is owed; there is always an end to it."""
@@ -287,6 +287,42 @@ async def test_a_sink_that_is_slower_than_a_listing_of_more_than_the_log_has_roo
     stem = whole[-1]["snapshot"]
     assert whole[-1]["counts"]["added"] == len([r for r in slow.records if r.get("snapshot") == stem]) - 2
     assert not [line for line in capsys.readouterr().err.splitlines() if "fell behind during" in line]
+
+
+@pytest.mark.parametrize("watches", ["a", "ab"])
+async def test_snapshots_at_once_for_one_sink_share_what_the_log_has_room_for(
+    watches: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them together leave the live records a quarter of what it may lag by, as one alone does."""
+    del autojump_clock
+    world, limit, size, most = World(8), 40_000, 700, 0
+    policies = [Policy(name, "resync", limit, {"cm": ["a", "b"]}) for name in world.tables]
+    world.keeper = BacklogKeeper(policies, world.log, world.desk, world)
+    slow, append = world.tables["slow"], world.log.append
+
+    async def measured(*arguments: Any, **more: Any) -> None:
+        nonlocal most
+        await append(*arguments, **more)
+        most = max(most, world.log.lag(world.workers["slow"].stats.position).bytes)
+
+    async with trio.open_nursery() as nursery:
+        await world.start(nursery)
+        for number in range(120):
+            for namespace in watches:
+                world.write(f"large-{number:03}", "x" * size, namespace)
+                await trio.sleep(0.1)
+        await world.settled()
+        slow.records.clear()
+        monkeypatch.setattr(world.log, "append", measured)
+        await world.desk.request(snapshot_requests("slow", "cm", watches, Cause.REQUESTED))
+        await world.settled()
+        nursery.cancel_scope.cancel()
+    added = [(record["namespace"], record["name"]) for record in slow.records if record["type"] == "ADDED"]
+    assert sorted(added) == sorted(world.truth()), "all of both, and each object once"
+    assert limit / 2 < most < limit * 3 / 4
+    assert not [record for record in slow.records if record.get("cause") == "backlogFull"], (
+        "nothing was dropped"
+    )
 
 
 async def test_a_sink_that_joins_later_has_everything_that_exists(autojump_clock: MockClock) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import pytest
 import trio
@@ -210,3 +210,36 @@ async def test_resuming_tells_what_the_sink_did_until_then() -> None:
         await outlets.release("first", "the log has no room for it")
         assert await outlets.resume("first") is SinkState.PARKED
         nursery.cancel_scope.cancel()
+
+
+Initial: TypeAlias = Literal["emit", "skip"]
+
+
+@pytest.mark.parametrize(("initial", "told"), [("emit", [["secrets"]]), ("skip", [])])
+async def test_a_sink_that_takes_one_more_stream_is_owed_what_exists_of_it_unless_that_is_skipped(
+    initial: Initial, told: list[list[str]]
+) -> None:
+    """Once it takes the stream that is settled, whatever `initial` says later."""
+    log, owed = MemoryLog(), list[list[str]]()
+
+    async def owe(sink: SinkConfig, cause: Cause, streams: Collection[str] | None) -> None:
+        assert (sink.name, cause) == ("second", Cause.FIRST_START)
+        owed.append(sorted(streams or ()))
+        await log.request_snapshots(
+            [SnapshotRequest(sink.name, stream, "", cause.value, "id") for stream in streams or ()]
+        )
+
+    async def live(initial: Initial, *, narrow: bool) -> None:
+        config = configured(ScriptedSink(), ScriptedSink())
+        [pods], (first, second) = config.streams, config.sinks
+        streams = (pods, replace(pods, name="secrets", resource="secrets", initial=initial))
+        second = replace(second, streams=("pods",) if narrow else None)
+        outlets = Outlets(replace(config, streams=streams, sinks=(first, second)), log, owe)
+        async with trio.open_nursery() as nursery:
+            await outlets.open(Bridge("c", "cluster-uid"), nursery)
+            nursery.cancel_scope.cancel()
+
+    await live(initial, narrow=True)
+    await live(initial, narrow=False)
+    await live("emit", narrow=False)
+    assert owed == told

@@ -16,7 +16,7 @@ from tests.delivery.fakes import MemoryLog
 from tests.sinks.kafka_support import BRIDGE, PODS, START, check_whole, fresh
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from sinks.kafka.sink import Kafka
     from tests.sinks.kafka_support import Got
@@ -32,16 +32,23 @@ _TROUBLE = ("sink takes no records", "kafka does not answer")
 class Flow:
     """One log that grows for as long as it runs, one worker, one sink.
 
+    Args:
+        sink: the one.
+        pad: bytes that make a record larger.
+        resync: what the destination has lost is sent anew.
+
     Attributes:
+        lost: streams of which that was asked for.
         said: the sentences that the worker and the sink wrote into the bridge's log.
     """
 
-    def __init__(self, sink: Kafka, *, pad: int = 100) -> None:
+    def __init__(self, sink: Kafka, *, pad: int = 100, resync: bool = False) -> None:
         self.said: list[str] = []
+        self.lost: list[str] = []
         self._pad = b"x" * pad
         self._log = _Log()
-        plan = Plan(fresh("flow"), BRIDGE, retry=Retry(initial=0.05, max=1.0))
-        hooks = Hooks(streams=lambda: [PODS])
+        plan = Plan(fresh("flow"), BRIDGE, retry=Retry(initial=0.05, max=1.0), resync_on_state_loss=resync)
+        hooks = Hooks(streams=lambda: [PODS], on_state_loss=self._send_anew)
         self.worker = Worker(plan, sink, self._log, START, hooks=hooks, logger=self._hear)
         sink._kept.incidents = Incidents(self._hear)
         self._token: trio.lowlevel.TrioToken | None = None
@@ -84,6 +91,10 @@ class Flow:
     def check(self, got: Sequence[Got]) -> None:
         """Kafka has all that flowed, and each key in order."""
         check_whole(got, self._log.end())
+
+    async def _send_anew(self, _: str, streams: Collection[str] | None) -> None:
+        await trio.lowlevel.checkpoint()
+        self.lost += streams or ()
 
     async def _grow(self, flowing: trio.CancelScope) -> None:
         while not flowing.cancel_called:

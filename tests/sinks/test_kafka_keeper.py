@@ -6,10 +6,12 @@ import gc
 import socket
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 from confluent_kafka.admin import AdminClient
 
+from bridge.changes.change import StreamInfo
 from bridge.delivery.sink import Stopped, Unavailable
 from bridge.secret import SecretError
 from sinks.kafka import keeper as kafka_keeper
@@ -17,12 +19,14 @@ from sinks.kafka.admin import Broken, Findings, Identity
 from sinks.kafka.keeper import Keeper
 from sinks.kafka.plan import Plan
 from sinks.kafka.sink import Kafka
-from tests.sinks.kafka_support import context
+from tests.sinks.kafka_support import PODS, context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sinks.kafka.admin import Wanted
+
+NODES = StreamInfo("nodes", "", "v1", "nodes", "Node")
 
 
 class Topics:
@@ -105,3 +109,28 @@ async def test_a_right_that_is_missing_is_missing_until_a_look_finds_it(
     forbidden.clear()
     await keeper._compare(now)
     await keeper.look_at([], set())
+
+
+@pytest.mark.parametrize("said", ["; a snapshot follows", "kube-bridge snapshot --stream pods --sink"])
+async def test_a_topic_that_is_a_new_one_has_its_streams_sent_anew_where_that_is_configured(
+    said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the log says how to ask for it; and either once for each new topic."""
+    lost: list[Sequence[str]] = []
+
+    async def note(streams: Collection[str]) -> bool:
+        await trio.lowlevel.checkpoint()
+        lost.append(sorted(streams))
+        return said == "; a snapshot follows"
+
+    plan = Plan(
+        Kafka("b:9092", "k.{stream}"), msgspec.structs.replace(context(streams=[PODS, NODES]), lost=note)
+    )
+    keeper = Keeper(plan, plan.voice(), {})
+    for pods, control in ("old", "old"), ("new", "new"), ("new", "newer"):
+        found = Findings()
+        for name, identity in {"k.pods": pods, "k.pods.control": control, "k.nodes": "old"}.items():
+            found.identities[name] = Identity(identity, 1)
+        assert await keeper._take(found, (), plan.wanted_first()) is None
+    assert lost == [["pods"]]
+    assert [line.count(said) for line in capsys.readouterr().err.splitlines() if 'k.pods"' in line] == [1]

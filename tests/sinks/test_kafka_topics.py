@@ -110,6 +110,21 @@ async def test_a_data_topic_that_is_deleted_is_made_again_as_configured_and_told
         assert positions == sorted(set(positions)), "in order, and once"
 
 
+@pytest.mark.parametrize("delivery", MODES)
+async def test_what_was_in_a_data_topic_that_is_deleted_is_sent_anew_where_that_is_configured(
+    kafka: Broker, delivery: str, said: Said
+) -> None:
+    topic = fresh("topic")
+    flow = Flow(sink(kafka.bootstrap, topic, delivery=delivery), resync=True)
+    async with flow.running():
+        await flow.goes_on()
+        await delete(kafka, topic)
+        await said.tells_of(topic)
+        await flow.goes_on()
+    assert flow.lost == ["pods"]
+    assert said.lost == {topic: ""}, "nobody has to do anything"
+
+
 async def test_a_cursor_topic_that_is_deleted_is_made_again_and_the_sink_goes_on(
     kafka: Broker, said: Said
 ) -> None:

@@ -163,6 +163,7 @@ async def test_a_dropped_backlog_leaves_a_resync_with_counts_and_the_deletions_w
     assert begin.extra.pop("id")
     assert begin.extra == {
         "cause": "backlogFull",
+        "from": "2",
         "scope": "",
         "phase": "begin",
         "counts": {"dropped": 4, "deletions": 2},
@@ -172,6 +173,19 @@ async def test_a_dropped_backlog_leaves_a_resync_with_counts_and_the_deletions_w
     told = await heard(log, "fast", start)
     assert told[:3] == [("MODIFIED", "1"), ("MODIFIED", "2"), ("DELETED", "3")]
     assert told[3:] == [("DELETED", "5"), ("MODIFIED", "6")]
+
+
+async def test_what_is_dropped_begins_at_its_oldest_revision_in_whatever_order_it_was_listed(
+    log: Log,
+) -> None:
+    """A listing comes in the order of names, and a restored backup counts anew."""
+    await log.open_sink("out", "f")
+    later = msgspec.structs.replace(change("z", 1), epoch=1)
+    await store(log, change("a", 100), change("b", 99), change("c", 101), later)
+    dropped = await log.drop_backlog("out", ["pods"])
+    [begin] = [item.extra for _, item in flat(await read_all(log, dropped.end)) if item.type == "RESYNC"]
+    assert begin is not None
+    assert begin["from"] == "99"
 
 
 async def test_deletions_that_were_kept_once_are_kept_when_the_backlog_is_dropped_again(log: Log) -> None:
@@ -190,9 +204,9 @@ async def test_with_the_snapshots_that_are_owed_each_has_its_begin_and_is_rememb
     requests = [owed(scope="pay", key="p"), owed(scope="shop", key="s"), owed(stream="never", key="n")]
     dropped = await log.drop_backlog("out", None, requests)
     begins = [item.extra for _, item in flat(await read_all(log, dropped.end)) if item.type == "RESYNC"]
-    assert [(extra["id"], extra["scope"], extra["counts"]) for extra in begins if extra] == [
-        ("p", "pay", {"dropped": 2, "deletions": 0}),
-        ("s", "shop", {"dropped": 1, "deletions": 1}),
+    assert [(extra["id"], extra["scope"], extra["from"], extra["counts"]) for extra in begins if extra] == [
+        ("p", "pay", "2", {"dropped": 2, "deletions": 0}),
+        ("s", "shop", "1", {"dropped": 1, "deletions": 1}),
     ]
     assert await log.snapshot_requests() == sorted(requests, key=lambda one: (one.stream, one.scope))
 
@@ -241,3 +255,18 @@ async def test_a_sink_that_takes_a_stream_it_left_out_is_told_so_until_that_is_o
     await log.request_snapshots([owed("out", "secrets")])
     opened = await log.open_sink("out", "f", ["jobs", "secrets", "nodes"], ["pods"])
     assert opened.missed == ("jobs",)
+
+
+async def test_a_stream_of_which_a_sink_needs_only_what_is_to_come_is_not_missed_later_either(
+    log: Log,
+) -> None:
+    """`initial: skip` was its word when it began to take it, and is not asked for again."""
+    await log.open_sink("out", "f", ["pods"], ["secrets", "jobs"])
+    await log.release_sink("out")
+    assert (await log.open_sink("out", "f", ["pods", "secrets"], ["jobs"], ["secrets"])).missed == ()
+    await log.release_sink("out")
+    assert (await log.open_sink("out", "f", ["pods", "secrets", "jobs"])).missed == ("jobs",)
+    await log.release_sink("out")
+    await log.open_sink("out", "f", ["pods", "jobs"], ["secrets"], ["pods"])
+    await log.release_sink("out")
+    assert (await log.open_sink("out", "f", ["pods", "secrets"])).missed == ("secrets",), "left out again"

@@ -159,8 +159,13 @@ async def test_another_clusters_state_is_refused(tmp_path: Path) -> None:
     assert "belongs to cluster uid-a, not to uid-b" in message
     async with SqliteLog.open(tmp_path) as log:
         with pytest.raises(StateError, match="uid-a"):
-            await log.claim("uid-b")
+            await log.claim("uid-b", "another")
+        assert log.trusted_by is None
+        await log.claim("uid-a", "an authority")
+    async with SqliteLog.open(tmp_path) as log:
+        assert (log.cluster, log.trusted_by) == ("uid-a", "an authority")
         await log.claim("uid-a")
+        assert log.trusted_by == "an authority", "nothing else is said to vouch for it"
 
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
