@@ -182,7 +182,7 @@ class Incidents:
     """At most one line per incident and stream, with counts.
 
     An incident is known by its key. Its first occurrence is logged at once; further ones are counted, and
-    summed up in a line each `every` seconds, when it gets worse, and when it ends.
+    summed up in a line each `every` seconds, when it gets worse or another one, and when it ends.
     """
 
     def __init__(
@@ -200,25 +200,27 @@ class Incidents:
         self._clock = clock
         self._open: dict[object, _Incident] = {}
 
-    def report(self, key: object, level: Level, event: str, /, **fields: object) -> None:
+    def report(self, key: object, level: Level, event: str, why: str = "", /, **fields: object) -> None:
         """It happened: logged if it is new, else counted.
 
         Args:
             key: which incident: say, ("watch", stream).
             level: of its lines.
             event: as for `log`; of several under one key the latest is shown.
+            why: sort of its reason; each sort is told at once when it is the first of this incident.
             fields: of this occurrence; of several the latest are shown.
         """
         now = self._clock()
         known = self._open.get(key)
         if known is None:
-            self._open[key] = _Incident(level, event, fields, since=now, told_at=now, count=1, told=1)
+            self._open[key] = _Incident(level, event, fields, {why}, since=now, told_at=now, count=1, told=1)
             self._logger(level, event, **fields)
             return
-        worse = _RANK[level] > _RANK[known.level]
+        news = _RANK[level] > _RANK[known.level] or why not in known.reasons
+        known.reasons.add(why)
         known.level, known.event, known.fields = level, event, fields
         known.count += 1
-        self._sum_up(known, now, at_once=worse)
+        self._sum_up(known, now, at_once=news)
 
     def end(self, key: object, event: str, /, **fields: object) -> None:
         """It is over: one line with how often and how long, at info. Nothing if it was not open."""
@@ -249,6 +251,7 @@ class _Incident(msgspec.Struct):
     level: Level
     event: str
     fields: dict[str, object]
+    reasons: set[str]
     since: float
     told_at: float
     count: int

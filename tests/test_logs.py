@@ -231,6 +231,16 @@ def test_an_incident_that_gets_worse_is_told_at_once_and_only_then() -> None:
     assert [(level, event) for level, event, _ in lines.seen] == [("warning", "slow"), ("error", "gone")]
 
 
+def test_each_sort_of_reason_is_told_at_once_when_it_is_the_first_of_its_incident() -> None:
+    lines = Lines()
+    incidents = Incidents(lines, clock=Clock())
+    for why in ("connect", "connect", "topic", "connect", "topic"):
+        incidents.report("k", "warning", "failed", why, reason=why)
+    incidents.end("k", "works")
+    incidents.report("k", "warning", "failed", "topic", reason="topic")
+    assert [fields.get("reason") for _, _, fields in lines.seen] == ["connect", "topic", None, "topic"]
+
+
 def test_a_sum_that_is_due_comes_with_a_tick_and_not_twice() -> None:
     lines, clock = Lines(), Clock()
     incidents = Incidents(lines, every=300, clock=clock)

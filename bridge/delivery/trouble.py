@@ -38,13 +38,16 @@ class Trouble:
         if isinstance(error, BridgeError):
             sentence = str(error)
             event = "sink takes no records and is tried again"
-            self._incidents.report("trouble", "warning", event, sink=self._stats.name, reason=sentence)
+            self._incidents.report(
+                "trouble", "warning", event, reason, sink=self._stats.name, reason=sentence
+            )
         else:
             sentence = f"unexpected {type(error).__name__}, see the log"
             self._incidents.report(
                 "trouble",
                 "error",
                 "sink failed and restarts from its cursor",
+                reason,
                 sink=self._stats.name,
                 error=repr(error),
                 at=_place(error),

@@ -25,6 +25,9 @@ Parcel = tuple[int, Sequence[Message]]
 """The messages of the record at a position."""
 
 _BUSY_SECONDS: Final = 0.002
+_CROWDED_SECONDS: Final = 0.005
+_CROWD: Final = 100
+"""Messages on their way, of which many are reported at once: looking less often costs less."""
 _WAITING_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.25
 _QUIET_TICKS: Final = 500
@@ -34,6 +37,7 @@ PATIENCE_SECONDS: Final = 10.0
 """Without any report for so long, the worker is told that Kafka takes nothing."""
 GRACE_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 2.0
+_FOLLOWS: Final = Trouble("order", "Kafka did not take an earlier batch; this one follows it.", certain=False)
 
 
 class Link:
@@ -69,12 +73,16 @@ class Link:
                 self._call_those_who_may_go_on()
             elif moved:
                 self._call_all()
-            if not window.in_flight:
-                delay = _IDLE_SECONDS
-            else:
-                delay = _BUSY_SECONDS if quiet < _QUIET_TICKS else _WAITING_SECONDS
-            with trio.move_on_after(delay):
+            with trio.move_on_after(self._delay(quiet)):
                 await self._wake.park()
+
+    def _delay(self, quiet: int) -> float:
+        """Until the next look for reports, after so many looks in vain."""
+        if not self._window.in_flight:
+            return _IDLE_SECONDS
+        if quiet >= _QUIET_TICKS:
+            return _WAITING_SECONDS
+        return _CROWDED_SECONDS if self._window.in_flight > _CROWD else _BUSY_SECONDS
 
     async def send(self, parcels: Sequence[Parcel], refused: dict[int, str], *, alone: bool) -> list[Slot]:
         """Hand records over, in order; one call at a time. What is on its way already is not sent twice.
@@ -157,7 +165,7 @@ class Link:
         window = self._window
         self._check()
         if not window.may_begin(first, alone=alone):
-            raise Unavailable("Kafka did not take an earlier batch; this one follows it.", reason="order")
+            raise self._follows()
         if window.failed_at is not None:
             await self._wait(lambda: not window.in_flight)
         window.begin_again()
@@ -220,13 +228,18 @@ class Link:
         failed_at = self._window.failed_at
         return failed_at is not None and bool(slots) and failed_at <= slots[-1].position
 
+    def _follows(self) -> Unavailable:
+        """For a batch behind one that failed: why that did, as far as it is known."""
+        trouble = self._voice.trouble or _FOLLOWS
+        return Unavailable(trouble.sentence, reason=trouble.reason)
+
     def _give_up(self) -> NoReturn:
         """Say why; which records are to go one by one is settled with it."""
         window = self._window
         slot = window.slots.get(window.failed_at if window.failed_at is not None else -1)
         error = slot.error if slot is not None else None
         if error is None or error.name() in {"_UNSENT", "_PURGE_QUEUE", "_PURGE_INFLIGHT"}:
-            raise Unavailable("Kafka did not take an earlier batch; this one follows it.", reason="order")
+            raise self._follows()
         if error.name() in NOT_THE_BATCH:
             window.send_singly()
             raise Unavailable(

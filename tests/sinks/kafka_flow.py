@@ -78,12 +78,12 @@ class Flow:
             while self.worker.stats.position < wanted:
                 await self._log.moved.park()
 
-    async def hears_of_trouble(self, seconds: float = _PATIENCE_SECONDS) -> str:
-        """Returns what the bridge's log first says of a Kafka that takes nothing."""
+    async def hears_of_trouble(self, seconds: float = _PATIENCE_SECONDS, about: str = "") -> str:
+        """Returns what the bridge's log first says of a Kafka that takes nothing (and `about` something)."""
         with trio.move_on_after(seconds):
             while True:
                 for sentence in self.said:
-                    if sentence.startswith(_TROUBLE):
+                    if sentence.startswith(_TROUBLE) and about in sentence:
                         return sentence
                 await self._log.moved.park()
         raise AssertionError(f"no word of trouble within {seconds} s: {self.said}")

@@ -37,7 +37,7 @@ async def test_a_broker_with_a_full_disk_costs_no_record_and_no_order_of_a_key(
         await trio.to_thread.run_sync(eventually, lambda: not broker.running, "the broker gives up")
         assert "No space left on device" in broker.log.read_text()
         for flow in flows.values():
-            assert "check `bootstrapServers`, or start the broker" in await flow.hears_of_trouble()
+            await flow.hears_of_trouble(about="check `bootstrapServers`, or start the broker")
         broker.disk.empty()
         await trio.to_thread.run_sync(broker.restart)
         for flow in flows.values():

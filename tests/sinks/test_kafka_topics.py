@@ -154,7 +154,7 @@ async def test_without_createtopics_the_missing_topic_is_named_and_the_sink_goes
         await flow.goes_on()
         object.__setattr__(options, "create_topics", None)  # it made the cursor topic
         await delete(kafka, topic, f"{topic}.control")
-        assert f"Topic {topic} does not exist: create it" in await flow.hears_of_trouble(30)
+        await flow.hears_of_trouble(about=f"Topic {topic} does not exist: create it")
         await make(kafka, topic, partitions="1")
         await said.tells_of(topic)
         await flow.goes_on()
