@@ -237,9 +237,8 @@ class _Service:
             )
             log("warning", event, uid=found.uid)
         unsure = known is not None and found.trust in {found.uid, known}
-        await self._claim(
-            found.uid, found.trust, f"; if it is that cluster, write cluster.uid: {known}" * unsure
-        )
+        advice = f"; if it is that cluster, write cluster.uid: {known}" if unsure else ""
+        await self._claim(found.uid, found.trust, advice)
         return found.uid
 
     async def _claim(self, uid: str, trust: str | None = None, advice: str = "") -> None:

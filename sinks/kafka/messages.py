@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,8 @@ _PLAIN_CONTENT: Final = "application/json"
 _MESSAGE_OVERHEAD: Final = 100
 """What a batch and a record of it have around key, value and headers, at most."""
 _HEADER_OVERHEAD: Final = 10
+_NEAR: Final = 4096
+"""More than key and headers have."""
 Header = tuple[str, str | bytes | None]
 """As the client takes them; ours are text."""
 
@@ -39,6 +41,13 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         """Bytes that it takes uncompressed in a batch of its own, at most."""
         headers = sum(len(name) + len(str(text).encode()) + _HEADER_OVERHEAD for name, text in self.headers)
         return len(self.key) + len(self.value or b"") + headers + _MESSAGE_OVERHEAD
+
+
+class _Route(NamedTuple):
+    """Where records of one type, origin, stream and namespace go, and the headers that they share."""
+
+    topic: str
+    headers: Sequence[Header]
 
 
 class Refused(Exception):
@@ -71,17 +80,8 @@ class Composer:
         self._content_type: list[Header] = (
             [] if content_type == _PLAIN_CONTENT else [("content-type", content_type)]
         )
-        self._shared: dict[tuple[str, str, str], Sequence[Header]] = {}
+        self._routes: dict[tuple[str, str, str, str], _Route] = {}
         self._max_bytes = max_bytes
-        self._sound: set[str] = set()
-
-    def topic(self, record: Record) -> str:
-        """Where a record goes."""
-        if record.change.type in CONTROL_TYPES:
-            name = self._topics.control(record.stream)
-            self.control.add(name)
-            return name
-        return self._topics.data(record.stream, record.change.namespace)
 
     def compose(self, record: Record) -> Sequence[Message]:
         """The messages of one record, in order; the record is owned when all of them are.
@@ -91,44 +91,45 @@ class Composer:
             Stopped: it is too large, and the sink is to halt then.
         """
         change = record.change
-        topic = self.topic(record)
+        namespace = change.namespace if self._topics.namespaced else ""
+        way = change.type, change.origin, record.stream.name, namespace
+        topic, shared = self._routes.get(way) or self._route(way, record)
         key = record.key.encode("utf-8", "surrogatepass")
-        shared = change.type, record.stream.name, change.origin
         headers: list[Header] = [
             ("id", record.id),
             ("uid", change.uid),
             ("resourceVersion", change.rv),
             ("sequence", record.sequence),
-            *(self._shared.get(shared) or self._share(*shared)),
+            *shared,
         ]
+        tombstone = change.type == _DELETED and self._tombstone
+        if tombstone and not self._event:
+            return (Message(topic, key, None, headers),)
         event = Message(topic, key, record.value, headers)
-        if change.type != _DELETED:
-            return (self._fitting(event, record),)
-        tombstone = Message(topic, key, None, headers)
-        if not self._event:
-            return (tombstone,)
-        event = self._fitting(event, record)
-        return (event, tombstone) if self._tombstone else (event,)
-
-    def _share(self, type_: str, stream: str, origin: str) -> Sequence[Header]:
-        """Headers that many records have; there are few of them."""
-        found = self._shared[type_, stream, origin] = (
-            ("type", type_),
-            ("stream", stream),
-            ("origin", origin),
-            *self._content_type,
-        )
-        return found
-
-    def _fitting(self, message: Message, record: Record) -> Message:
-        if message.topic not in self._sound:
-            problem = name_problem(message.topic)
-            if problem is not None:
-                raise Refused(f"Kafka cannot take this record: {problem}.")
-            self._sound.add(message.topic)
-        limit = min(self._max_bytes, self.limits.get(message.topic, self._max_bytes))
+        limit = min(self.limits.get(topic, self._max_bytes), self._max_bytes)
         # The object is nearly all of it: only who comes near the limit is measured.
-        if len(record.value) + 4096 <= limit or message.size <= limit:
+        if len(record.value) + _NEAR > limit:
+            event = self._fitting(event, limit, record)
+        return (event, Message(topic, key, None, headers)) if tombstone else (event,)
+
+    def _route(self, way: tuple[str, str, str, str], record: Record) -> _Route:
+        """Made for the first of many records; raises `Refused` where Kafka can have no such topic."""
+        type_, origin, stream, namespace = way
+        control = type_ in CONTROL_TYPES
+        topic = (
+            self._topics.control(record.stream) if control else self._topics.data(record.stream, namespace)
+        )
+        if control:
+            self.control.add(topic)
+        problem = name_problem(topic)
+        if problem is not None:
+            raise Refused(f"Kafka cannot take this record: {problem}.")
+        named: list[Header] = [("type", type_), ("stream", stream), ("origin", origin)]
+        route = self._routes[way] = _Route(topic, (*named, *self._content_type))
+        return route
+
+    def _fitting(self, message: Message, limit: int, record: Record) -> Message:
+        if message.size <= limit:
             return message
         if self._on_too_large == "dropManagedFields" and message.value is not None:
             smaller = msgspec.structs.replace(message, value=without_managed_fields(message.value))

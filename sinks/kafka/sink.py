@@ -44,7 +44,7 @@ class Kafka(KafkaOptions):
     @property
     def max_bytes(self) -> int:
         """As `max_records`: a commit takes some tens of milliseconds however much it commits."""
-        return 8 << 20 if self.transactional else 2 << 20
+        return 16 << 20 if self.transactional else 2 << 20
 
     @property
     def overlap(self) -> Overlap:

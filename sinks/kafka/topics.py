@@ -79,25 +79,24 @@ def name_problem(name: str) -> str | None:
 
 
 class Topics:
-    """Names of one sink's topics."""
+    """Names of one sink's topics.
 
-    __slots__ = ("_cluster", "_control", "_known", "_namespaced", "_topic")
+    Attributes:
+        namespaced: each namespace has topics of its own.
+    """
+
+    __slots__ = ("_cluster", "_control", "_topic", "namespaced")
 
     def __init__(self, topic: str, control: str | None, cluster: str) -> None:
         """Both templates have passed `template_problems`."""
         self._topic = topic
         self._control = control
         self._cluster = cluster
-        self._namespaced = "{namespace}" in topic
-        self._known: dict[tuple[str, str], str] = {}
+        self.namespaced = "{namespace}" in topic
 
     def data(self, stream: StreamInfo, namespace: str) -> str:
         """Where changes go."""
-        key = (stream.name, namespace if self._namespaced else "")
-        name = self._known.get(key)
-        if name is None:
-            name = self._known[key] = self._render(self._topic, stream, namespace)
-        return name
+        return self._render(self._topic, stream, namespace)
 
     def control(self, stream: StreamInfo) -> str:
         """Where RESYNC and POISON go."""
@@ -108,7 +107,7 @@ class Topics:
     def of(self, streams: Iterable[StreamInfo]) -> tuple[list[str], list[str]]:
         """Data and control topics that can be named before the first record: those without a namespace."""
         streams = list(streams)
-        data = [] if self._namespaced else [self.data(stream, "") for stream in streams]
+        data = [] if self.namespaced else [self.data(stream, "") for stream in streams]
         return sorted(set(data)), sorted({self.control(stream) for stream in streams})
 
     def streams_of(self, topic: str, streams: Iterable[StreamInfo]) -> list[str]:

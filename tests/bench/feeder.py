@@ -56,6 +56,7 @@ class Feed:
         self._records = records
         self._batches = list(_cut(made))
         self._length = len(made)
+        self._size = sum(len(each.object) for each in made) // len(made)
         self.began = 0.0
         self.done = trio.Event()
 
@@ -73,7 +74,7 @@ class Feed:
             if first + len(held) <= after - lap:  # pragma: no cover - the laps are whole
                 raise InvariantError("a lap has no batch at its end")
             some = held[after - lap - first :][: self._records - after]
-            found.append(Batch(after + 1, PODS, some, sum(len(each.object) for each in some)))
+            found.append(Batch(after + 1, PODS, some, len(some) * self._size))
             size += found[-1].size
             after += len(some)
             lap = after // self._length * self._length
