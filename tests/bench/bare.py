@@ -1,7 +1,8 @@
 """Programs: what a destination's own client does with the same bytes and nothing around it.
 
 ``python -m tests.bench.bare kafka BOOTSTRAP TOPIC RECORDS`` and ``... httpx URL RECORDS CONCURRENCY``. The
-records are rendered before the clock runs. Notes as of `tests.bench.feeder`.
+records are rendered before the clock runs; ``rendering`` in place of ``kafka`` does that while it runs. Notes
+as of `tests.bench.feeder`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from itertools import count, cycle, islice
 
 import trio
 
@@ -19,21 +22,31 @@ from tests.bench.feeder import BRIDGE, PODS, changes
 _POLL_EVERY = 200
 
 
+_Message = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
+
+
+def _records() -> Iterator[Record]:
+    """The same thousand changes over and over, each rendered when it is asked for."""
+    renderer, made = Renderer(BRIDGE, PODS), changes()
+    for number in count():
+        record = renderer.render(made[number % len(made)], number + 1)
+        if record is not None:
+            yield record
+
+
 def _rendered() -> list[Record]:
-    renderer = Renderer(BRIDGE, PODS)
-    made = [renderer.render(change, number) for number, change in enumerate(changes(), 1)]
-    return [record for record in made if record is not None]
+    return list(islice(_records(), len(changes())))
 
 
 def _note(what: str) -> None:
     print(json.dumps({"what": what, "at": time.monotonic()}), flush=True)
 
 
-def kafka(bootstrap: str, topic: str, records: int) -> None:
+def kafka(bootstrap: str, topic: str, records: int, *, rendering: bool) -> None:
     """An idempotent producer with the settings that the sink has."""
     from confluent_kafka import Producer  # noqa: PLC0415 - the other half of this program needs none
 
-    made = [(record.value, record.key.encode(), _headers(record)) for record in _rendered()]
+    messages = map(_message, _records()) if rendering else cycle(list(map(_encoded, _rendered())))
     producer = Producer(
         {
             "bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all",
@@ -51,8 +64,7 @@ def kafka(bootstrap: str, topic: str, records: int) -> None:
 
     producer.list_topics(topic, 30)
     _note("begin")
-    for number in range(records):
-        value, key, headers = made[number % len(made)]
+    for number, (value, key, headers) in enumerate(islice(messages, records)):
         while True:
             try:
                 producer.produce(topic, value, key, headers=headers, on_delivery=report)
@@ -68,13 +80,21 @@ def kafka(bootstrap: str, topic: str, records: int) -> None:
     _note("end")
 
 
-def _headers(record: Record) -> list[tuple[str, str | bytes | None]]:
+def _message(record: Record) -> _Message:
     change = record.change
-    named = {
-        "id": record.id, "type": change.type, "uid": change.uid, "resourceVersion": change.rv,
-        "sequence": record.sequence, "stream": record.stream.name, "origin": change.origin,
-    }  # fmt: skip
-    return [(name, value.encode()) for name, value in named.items()]
+    return (
+        record.value,
+        record.key.encode(),
+        [
+            ("id", record.id), ("type", change.type), ("uid", change.uid), ("resourceVersion", change.rv),
+            ("sequence", record.sequence), ("stream", record.stream.name), ("origin", change.origin),
+        ],
+    )  # fmt: skip
+
+
+def _encoded(record: Record) -> _Message:
+    value, key, headers = _message(record)
+    return value, key, [(name, str(text).encode()) for name, text in headers]
 
 
 async def httpx(url: str, records: int, concurrency: int) -> None:
@@ -101,8 +121,8 @@ async def httpx(url: str, records: int, concurrency: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "kafka":
-        kafka(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    if sys.argv[1] != "httpx":
+        kafka(sys.argv[2], sys.argv[3], int(sys.argv[4]), rendering=sys.argv[1] == "rendering")
     else:
         trio.run(httpx, sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     time.sleep(60)  # until it is killed: whoever measures reads our figures first

@@ -47,11 +47,17 @@ class _Contest:
 
 def kafka(stage: Stage, *, records: int, rounds: int, say: Say) -> list[Row]:
     """At-least-once and transactional, against a bare idempotent producer of the same bytes."""
-    bare, plain, transactional = "bare producer", "kafka atLeastOnce", "kafka transactional"
-    contests = [_Contest(plain, bare, Goal(0.8)), _Contest(transactional, bare, Goal(0.6))]
+    bare, rendering = "bare producer", "bare producer that renders"
+    plain, transactional = "kafka atLeastOnce", "kafka transactional"
+    contests = [
+        _Contest(plain, bare, Goal(0.8)),
+        _Contest(transactional, bare, Goal(0.6)),
+        _Contest(rendering, bare),
+        _Contest(plain, rendering),
+    ]
     try:
         with _broker(stage) as bootstrap:
-            names = iter(f"bench-{number}" for number in range(3 * rounds))
+            names = iter(f"bench-{number}" for number in range(4 * rounds))
 
             def topic() -> str:
                 """The same for all: of more partitions come more and smaller batches."""
@@ -69,6 +75,7 @@ def kafka(stage: Stage, *, records: int, rounds: int, say: Say) -> list[Row]:
 
             programs: dict[str, Callable[[], list[str]]] = {
                 bare: lambda: ["tests.bench.bare", "kafka", bootstrap, topic(), str(records)],
+                rendering: lambda: ["tests.bench.bare", "rendering", bootstrap, topic(), str(records)],
                 plain: lambda: sink("atLeastOnce"),
                 transactional: lambda: sink("transactional"),
             }
