@@ -4,7 +4,7 @@ A topic that is gone is made again where that is configured. The producer keeps 
 never has the broker make one (`allow.auto.create.topics`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
@@ -32,12 +32,16 @@ class Keeper:
         plan: names, rights and clients.
         voice: is told what is wrong with a topic, for whoever waits for it.
         limits: gets topic -> its `max.message.bytes`.
+        sent: topic -> names of streams whose changes were sent to it; grows.
     """
 
-    def __init__(self, plan: Plan, voice: Voice, limits: dict[str, int]) -> None:
+    def __init__(
+        self, plan: Plan, voice: Voice, limits: dict[str, int], sent: Mapping[str, Collection[str]]
+    ) -> None:
         self._plan = plan
         self._voice = voice
         self._limits = limits
+        self._sent = sent
         self._seen = plan.options.topics_seen
         self._data: set[str] = set()
         self._control: set[str] = set()
@@ -174,18 +178,23 @@ class Keeper:
         return None
 
     async def _tell_lost(self, topic: str) -> None:
-        context = self._plan.context
-        streams = self._plan.topics.streams_of(topic, context.streams)
+        context, streams = self._plan.context, self._streams_of(topic)
         event = "kafka topic is a new one: what was in the old one is gone"
         if streams and await context.lost(streams):
             log("error", f"{event}; a snapshot follows", sink=context.name, topic=topic, streams=streams)
         else:
             self._say("error", event, topic)
 
+    def _streams_of(self, topic: str) -> list[str]:
+        """Names of streams whose changes may be there; those that were not known at `open` have sent some."""
+        known = self._plan.topics.streams_of(topic, self._plan.context.streams)
+        return sorted({*known, *self._sent.get(topic, ())})
+
     def _say(self, level: Level, event: str, topic: str) -> None:
         context = self._plan.context
-        streams = self._plan.topics.streams_of(topic, context.streams)
-        commands = [f"kube-bridge snapshot --stream {name} --sink {context.name}" for name in streams]
+        commands = [
+            f"kube-bridge snapshot --stream {name} --sink {context.name}" for name in self._streams_of(topic)
+        ]
         advice = {"snapshot": "; ".join(commands)} if commands else {}
         log(level, event, sink=context.name, topic=topic, **advice)
 

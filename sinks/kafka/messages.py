@@ -60,6 +60,7 @@ class Composer:
     Attributes:
         limits: topic -> what a message there may have.
         control: topics that RESYNC and POISON were sent to.
+        streams: topic -> names of streams whose changes were sent to it.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Composer:
         """`max_bytes` is what our own client sends; `limits` adds what each topic takes."""
         self.limits: dict[str, int] = {}
         self.control: set[str] = set()
+        self.streams: dict[str, set[str]] = {}
         self._topics = topics
         self._event = on_delete != "tombstone"
         self._tombstone = on_delete != "event"
@@ -119,11 +121,13 @@ class Composer:
         topic = (
             self._topics.control(record.stream) if control else self._topics.data(record.stream, namespace)
         )
-        if control:
-            self.control.add(topic)
         problem = name_problem(topic)
         if problem is not None:
             raise Refused(f"Kafka cannot take this record: {problem}.")
+        if control:
+            self.control.add(topic)
+        else:
+            self.streams.setdefault(topic, set()).add(stream)
         named: list[Header] = [("type", type_), ("stream", stream), ("origin", origin)]
         route = self._routes[way] = _Route(topic, (*named, *self._content_type))
         return route

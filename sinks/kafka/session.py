@@ -78,7 +78,7 @@ class Session:
                 message_max_bytes(options.properties),
             )
             self._voice, self._credentials = plan.voice(), plan.credentials()
-            self._keeper = Keeper(plan, self._voice, self._composer.limits)
+            self._keeper = Keeper(plan, self._voice, self._composer.limits, self._composer.streams)
             await self._keeper.check_first(wanted, delivered=resume.position > 0 and not context.fresh)
             if options.transactional:
                 resume = await self._begin_transactions(plan, resume)

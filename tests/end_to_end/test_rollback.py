@@ -1,4 +1,4 @@
-"""A state directory that was rolled back while a destination has more: refused, or a new snapshot; no gap."""
+"""A state or a destination that has lost what the other has: refused, or a new snapshot; no gap."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from tests.end_to_end.objects import CONFIGMAPS, actual, configmap
 from tests.end_to_end.program import fold
@@ -79,6 +80,12 @@ class Feed:
         """Until the topic's table is the cluster."""
         cluster = actual(self._cluster, [self.path])
         self.service.wait(lambda: self.table() == cluster, "the topic to equal the cluster", seconds=60)
+
+    def lose_topics(self) -> None:
+        """Somebody deletes them."""
+        admin = AdminClient({"bootstrap.servers": self._broker.bootstrap})
+        for future in admin.delete_topics([self.topic, f"{self.topic}.control"]).values():
+            future.result(20)
 
     def resyncs(self, cause: str) -> int:
         """How many RESYNC pairs of a cause stand in the topic for control records."""
@@ -157,6 +164,18 @@ def test_a_state_that_was_rolled_back_is_refused_or_brought_up_to_date(
     feed.wait_equal()
     assert feed.service.stop() == 0
     assert feed.resyncs("stateLost") == 1, "once per loss"
+
+
+def test_topics_that_were_deleted_under_a_running_bridge_equal_the_cluster_again(feed: Feed) -> None:
+    feed.resync_on_state_loss()
+    feed.create("kept", "deleted")
+    feed.service.start()
+    feed.wait_equal()
+    feed.lose_topics()
+    feed.delete("deleted")
+    feed.wait_equal()
+    feed.service.wait(lambda: feed.resyncs("stateLost") == 1, "the snapshot to be complete", seconds=60)
+    assert feed.service.stop() == 0
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Topics:
 def keeping(patch: pytest.MonkeyPatch) -> Keeper:
     """A keeper that has looked at the topic `t`, behind which there is a new one now."""
     plan = Plan(Kafka("b:9092", "t"), context())
-    keeper = Keeper(plan, plan.voice(), {})
+    keeper = Keeper(plan, plan.voice(), {}, {})
     keeper._data = {"t"}
     keeper._seen["t"] = Identity("old", 1)
     patch.setattr(kafka_keeper, "_EVERY_SECONDS", 0)
@@ -126,7 +126,7 @@ async def test_a_topic_that_is_a_new_one_has_its_streams_sent_anew_where_that_is
     plan = Plan(
         Kafka("b:9092", "k.{stream}"), msgspec.structs.replace(context(streams=[PODS, NODES]), lost=note)
     )
-    keeper = Keeper(plan, plan.voice(), {})
+    keeper = Keeper(plan, plan.voice(), {}, {})
     for pods, control in ("old", "old"), ("new", "new"), ("new", "newer"):
         found = Findings()
         for name, identity in {"k.pods": pods, "k.pods.control": control, "k.nodes": "old"}.items():
