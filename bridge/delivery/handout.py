@@ -70,7 +70,7 @@ class HandOut:
             after: records up to this position were handed out; a cursor may stand within a batch.
             replay_through: records up to this position may have been delivered before.
         """
-        growing, max_records, max_bytes = _Growing(), self._max_records, self._max_bytes
+        growing = _Growing()
         for batch in batches:
             done = max(after + 1 - batch.position, 0)
             changes = batch.changes[done:] if done else batch.changes
@@ -85,9 +85,7 @@ class HandOut:
                     self.filtered += 1
                     continue
                 size = len(record.value)
-                if (
-                    growing.size + size > max_bytes or len(growing.records) >= max_records
-                ) and growing.records:
+                if growing.is_full(size, self._max_records, self._max_bytes):
                     yield growing.close(position - 1, replay_through)
                     growing = _Growing()
                 growing.records.append(record)
@@ -121,6 +119,9 @@ class _Growing:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.size = 0
+
+    def is_full(self, more: int, max_records: int, max_bytes: int) -> bool:
+        return bool(self.records) and (self.size + more > max_bytes or len(self.records) >= max_records)
 
     def close(self, last_position: int, replay_through: int) -> Delivery:
         replay = bool(self.records) and self.records[0].position <= replay_through

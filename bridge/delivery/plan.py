@@ -113,7 +113,7 @@ def context_of(plan: Plan, hooks: Hooks, limits: Limits, *, fresh: bool) -> Cont
         plan.bridge.cluster,
         plan.bridge.cluster_uid,
         [stream for stream in hooks.streams() if wanted is None or stream.name in wanted],
-        content_type(plan.form),
+        plan.form.content_type,
         limits.records,
         admit=unlimited if plan.throttle is None else plan.throttle.acquire,
         fresh=fresh,
@@ -159,8 +159,3 @@ def place_of(sink: object) -> str:
         return sink.destination
     options = fields(sink) if is_dataclass(sink) else ()
     return repr([(option.name, getattr(sink, option.name)) for option in options if option.init])
-
-
-def content_type(form: Format) -> str:
-    """The media type of a record's value."""
-    return "application/cloudevents+json" if form == "cloudevents" else "application/json"
