@@ -13,6 +13,15 @@ from tests.runtime.backlog_bench import MIB, Bench
 from tests.runtime.test_outlets import configured
 
 
+async def after_a_restart() -> Bench:
+    """What begins where another one ended, which had dropped a backlog."""
+    before, bench = Bench(), Bench()
+    await before.grow(95)
+    bench.log.owed, bench.log.last = before.log.owed, before.log.last
+    await bench.desk.load(["slow", "fast"])
+    return bench
+
+
 async def test_a_dropped_sink_is_owed_a_snapshot_of_each_watch_once_it_takes_records_again(
     autojump_clock: MockClock,
 ) -> None:
@@ -37,11 +46,7 @@ async def test_a_dropped_sink_is_owed_a_snapshot_of_each_watch_once_it_takes_rec
 
 async def test_what_was_dropped_before_a_restart_waits_for_the_sink_too(autojump_clock: MockClock) -> None:
     del autojump_clock
-    before = Bench()
-    await before.grow(95)
-    bench = Bench()
-    bench.log.owed, bench.log.last = before.log.owed, before.log.last
-    await bench.desk.load(["slow", "fast"])
+    bench = await after_a_restart()
     bench.keeper.resume()
     bench.outlets["slow"].stats.position = bench.log.last - 2
     await bench.grow(1)
@@ -231,11 +236,7 @@ async def test_what_a_drop_that_ran_out_of_room_has_noted_down_is_owed_without_a
 async def test_a_sink_that_cannot_be_opened_yet_is_not_listed_for(autojump_clock: MockClock) -> None:
     """What is left of its backlog, which finds no room now, comes before its snapshot."""
     del autojump_clock
-    before = Bench()
-    await before.grow(95)
-    bench = Bench()
-    bench.log.owed, bench.log.last = before.log.owed, before.log.last
-    await bench.desk.load(["slow", "fast"])
+    bench = await after_a_restart()
     slow = bench.outlets.pop("slow")
     bench.keeper.resume()
     await bench.grow(1)
