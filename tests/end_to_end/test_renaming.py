@@ -27,7 +27,7 @@ def service(cluster: Cluster, namespace: str, start_service: StartService) -> Se
     service = start_service(cluster, [stream])
     path = str(service.folder / "other.jsonl")
     service.document["sinks"].append({"name": "other", "type": "jsonlines", "path": path, "streams": ["old"]})
-    service.start()
+    service.start().wait_listed()
     for name in NAMES:
         service.wait_types(name, "ADDED")
     service.wait(lambda: len(told(other(service))) == len(NAMES), "the other sink's")
