@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import apsw
 
@@ -91,9 +91,14 @@ class _File(apsw.VFSFile):
 
 
 class _FileSystem(apsw.VFS):
+    """Kept for good: a connection that a test leaves behind is closed by the collector, at any time."""
+
+    _kept: ClassVar[list["_FileSystem"]] = []
+
     def __init__(self, name: str, disk: Disk) -> None:
         super().__init__(name, base="")
         self._disk = disk
+        self._kept.append(self)
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
         return _File(self._disk, name, flags)
@@ -129,8 +134,7 @@ class _Rows:
 class _Connection:
     """The part of `sqlite3.Connection` that the log uses."""
 
-    def __init__(self, path: Path, file_system: _FileSystem, name: str) -> None:
-        self._file_system = file_system  # lives as long as the connection
+    def __init__(self, path: Path, name: str) -> None:
         self._connection = apsw.Connection(str(path), vfs=name)
         self._checkpoint_pages = 0
 
@@ -192,4 +196,5 @@ class connector:  # noqa: N801 - used as a function
     def __call__(self, path: Path) -> sqlite3.Connection:
         connector._count += 1
         name = f"test{connector._count}"
-        return cast("sqlite3.Connection", _Connection(path, _FileSystem(name, self._disk), name))
+        _FileSystem(name, self._disk)
+        return cast("sqlite3.Connection", _Connection(path, name))
