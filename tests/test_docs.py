@@ -12,6 +12,7 @@ import yaml
 
 from bridge import cli
 from bridge.config import loads
+from sinks.kafka.client import producing
 from sinks.kafka.link import PATIENCE_SECONDS
 from sinks.kafka.transactions import _PATIENCE_SECONDS
 
@@ -135,3 +136,7 @@ def test_the_words_by_which_tries_in_vain_are_counted_are_all_named() -> None:
     webhook = section("docs/webhook.md", "counted by reason", "The sentence")
     # Those of an answer are in a table of statuses.
     assert webhook == reasons("webhook") | {"throttled", "too_early", "server_error"}
+
+
+def test_each_property_that_a_kafka_producer_has_from_us_is_named() -> None:
+    assert {name for name in producing({}, []) if name not in PAGES["docs/kafka.md"]} == set()
