@@ -17,8 +17,7 @@ HEAD = ("type", "id", "time", "cluster", "stream", "origin", "resource", "apiVer
 OBJECT = ("namespace", "name", "uid", "resourceVersion", "sequence", "object")
 
 
-def examples() -> list[dict[str, Any]]:
-    """All that are no CloudEvents."""
+def all_examples() -> list[dict[str, Any]]:
     found = []
     for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL):
         at = 0
@@ -26,7 +25,12 @@ def examples() -> list[dict[str, Any]]:
             value, at = DECODER.raw_decode(block, at)
             found.append(value)
             at += len(block[at:]) - len(block[at:].lstrip())
-    return [each for each in found if "specversion" not in each]
+    return found
+
+
+def examples() -> list[dict[str, Any]]:
+    """All that are no CloudEvents."""
+    return [each for each in all_examples() if "specversion" not in each]
 
 
 def change(example: dict[str, Any]) -> Change:
@@ -73,3 +77,13 @@ def test_each_example_is_rendered_as_it_stands_there(example: dict[str, Any]) ->
     line = render(bridge, stream, change(example), Format.NATIVE)
     assert line is not None
     assert list(json.loads(line).items()) == list(example.items())
+
+
+def test_the_cloudevent_is_the_first_example_as_it_is_rendered() -> None:
+    [event] = [each for each in all_examples() if "specversion" in each]
+    first = examples()[0]
+    bridge = Bridge(first["cluster"], first["id"].split("/")[0])
+    stream = StreamInfo(first["stream"], "", first["apiVersion"], first["resource"], first["kind"])
+    line = render(bridge, stream, change(first), Format.CLOUDEVENTS)
+    assert line is not None
+    assert list(json.loads(line).items()) == list(event.items())

@@ -38,7 +38,7 @@ def scraped() -> dict[str, set[str]]:
 
 
 def named(text: str) -> set[str]:
-    return set(re.findall(r"kube_bridge_\w+", text))
+    return set(re.findall(r"(?:kube_bridge|process)_\w+", text))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
@@ -53,6 +53,28 @@ def test_a_rule_asks_for_what_a_scrape_has(rule: dict[str, Any]) -> None:
         assert set(values.split("|")) <= set(WORDS[name, label])
     assert rule["expr"].count("{") == len(re.findall(r'{\w+(?:=~|!=|=)"[^"]+"}', rule["expr"]))
     assert rule["expr"].count("(") == rule["expr"].count(")")
+
+
+def test_what_was_counted_before_the_first_scrape_is_alerted_for_too() -> None:
+    """A restart begins at 0; if the first scrape finds the old count again, `increase` sees nothing."""
+    counted = [" ".join(rule["expr"].split()) for rule in RULES if "_total" in rule["expr"]]
+    assert counted
+    for asked in counted:
+        found = re.fullmatch(
+            r"increase\((.+)\[15m\]\) > 0 or \((.+) > 0 and on \(job, instance\) (.+)\)", asked
+        )
+        assert found, asked
+        assert found[1] == found[2]
+        assert found[3] == f"(time() - process_start_time_seconds < {15 * 60})"
+
+
+def test_a_sink_that_somebody_paused_does_not_lag_and_one_in_trouble_is_so_in_whichever_state() -> None:
+    """A pause has an alert of its own; `for` would begin anew when `starting` becomes `retrying`."""
+    asked = {rule["alert"]: rule["expr"] for rule in RULES}
+    assert asked["KubeBridgeSinkLags"].endswith(
+        ' unless ignoring (state) kube_bridge_sink_state{state="paused"} > 0'
+    )
+    assert asked["KubeBridgeSinkRetries"].startswith("sum without (state) (")
 
 
 def test_the_pods_that_are_scraped_are_ours() -> None:
