@@ -6,6 +6,7 @@ when one fails: when requests that share a pool of httpcore 1.0 are cancelled wh
 slots are lost for ever (https://github.com/encode/httpcore/issues/1093); here no two requests share one.
 """
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Self
 from urllib.parse import unquote_to_bytes
@@ -79,8 +80,8 @@ class Client:
         """
         request = self._request(method, headers, body, timeout)
         async with self._room:
-            with trio.move_on_after(timeout):
-                return await self._insist(request)
+            with trio.move_on_after(timeout) as until:
+                return await self._insist(request, until)
         raise too_late(self._target, timeout)
 
     async def reach(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
@@ -118,17 +119,17 @@ class Client:
             extensions={"timeout": limits},
         )
 
-    async def _insist(self, request: httpx.Request) -> Answer:
+    async def _insist(self, request: httpx.Request, until: trio.CancelScope) -> Answer:
         line = await self._line()
         try:
-            return await self._on(line, request)
+            return await self._on(line, request, until)
         except _FAILURES as error:
             # A receiver may close a connection that was idle just as we use it; that says nothing of it.
             if line.connected or not isinstance(error, _DEAD):
                 raise unreachable(self._target, error, connected=line.connected) from error
         line = await self._line(fresh=True)
         try:
-            return await self._on(line, request)
+            return await self._on(line, request, until)
         except _FAILURES as error:
             raise unreachable(self._target, error, connected=line.connected) from error
 
@@ -144,10 +145,10 @@ class Client:
             self._target = msgspec.structs.replace(self._target, proxy=str(proxy.url))
         return _Line(httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=proxy), context)
 
-    async def _on(self, line: "_Line", request: httpx.Request) -> Answer:
+    async def _on(self, line: "_Line", request: httpx.Request, until: trio.CancelScope) -> Answer:
         whole = False
         try:
-            answer, whole = await line.ask(request)
+            answer, whole = await line.ask(request, until)
             return answer
         finally:
             if whole:
@@ -165,12 +166,16 @@ class _Line:
         self._transport = transport
         self._stream: httpcore.AsyncNetworkStream | None = None
 
-    async def ask(self, request: httpx.Request) -> tuple[Answer, bool]:
-        """The answer, and whether all of it was read, so that another request may follow."""
+    async def ask(self, request: httpx.Request, until: trio.CancelScope) -> tuple[Answer, bool]:
+        """The answer, and whether all of it was read, so that another request may follow.
+
+        Once its status has come, `until` ends the reading of its body only: the status decides.
+        """
         self.connected = False
         request.extensions["trace"] = self._trace
         response = await self._transport.handle_async_request(request)
-        body, whole = await _beginning(response)
+        deadline, until.deadline = until.deadline, math.inf
+        body, whole = await _beginning(response, min(deadline, trio.current_time() + _BODY_SECONDS))
         return Answer(response.status_code, response.headers, body), whole
 
     async def reach(self, request: httpx.Request) -> None:
@@ -200,13 +205,13 @@ class _Line:
             raise _Connected
 
 
-async def _beginning(response: httpx.Response) -> tuple[bytes, bool]:
-    """At most 16 KiB of the body; whether that is all of it."""
+async def _beginning(response: httpx.Response, deadline: float) -> tuple[bytes, bool]:
+    """At most 16 KiB of the body, and none of it after the deadline; whether that is all of it."""
     body, whole = b"", False
     if _length(response) > MOST_BODY:
         return body, whole
     assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
-    with trio.move_on_after(_BODY_SECONDS) as enough:
+    with trio.move_on_at(deadline) as enough:
         try:
             async for piece in response.stream:
                 body = (body + piece)[:MOST_BODY]
