@@ -204,12 +204,17 @@ def _names_of(real: Path, ending: str) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(real.name)}\.(\d{{8,}})-(\d{{8}}T\d{{6}}Z){ending}")
 
 
-def _names(folder: Path) -> Iterator[str]:
+def _names(folder: Path) -> set[str]:
+    """Read twice: one reading may miss, under both names, a file whose compressing ends meanwhile."""
+    return _read(folder) | _read(folder)
+
+
+def _read(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            yield from (entry.name for entry in entries)
+            return {entry.name for entry in entries}
     except FileNotFoundError:
-        return
+        return set()
 
 
 def _moved_at(text: str) -> float | None:
