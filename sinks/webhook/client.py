@@ -7,6 +7,7 @@ slots are lost for ever (https://github.com/encode/httpcore/issues/1093); here n
 """
 
 import math
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Self
 from urllib.parse import unquote_to_bytes
@@ -59,6 +60,12 @@ class Client:
         self._proxy = proxy
         self._room = trio.Semaphore(limit, max_value=limit)
         self._idle: list[_Line] = []
+        self._pairs: set[tuple[bytes, bytes]] = set()
+
+    @property
+    def passwords(self) -> list[bytes]:
+        """What proxies were sent so that they know who we are, in each form that they may repeat."""
+        return [form for pair in self._pairs for form in (pair[1], b64encode(b":".join(pair)))]
 
     @property
     def query(self) -> list[bytes]:
@@ -135,15 +142,16 @@ class Client:
 
     async def _line(self, *, fresh: bool = False) -> "_Line":
         context = await self._trust.context()
+        proxy = self._proxy.value() if self._proxy else None
         while self._idle and not fresh:
             line = self._idle.pop()
-            if line.context is context:
+            if line.context is context and line.proxy is proxy:
                 return line
             await line.aclose()
-        proxy = self._proxy.value() if self._proxy else None
         if proxy:
             self._target = msgspec.structs.replace(self._target, proxy=str(proxy.url))
-        return _Line(httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=proxy), context)
+            self._pairs |= {proxy.raw_auth} if proxy.raw_auth else set()
+        return _Line(httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=proxy), context, proxy)
 
     async def _on(self, line: "_Line", request: httpx.Request, until: trio.CancelScope) -> Answer:
         whole = False
@@ -160,8 +168,11 @@ class Client:
 class _Line:
     """A pool of one connection; `connected` when its last request had to make it."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport, context: object) -> None:
+    def __init__(
+        self, transport: httpx.AsyncHTTPTransport, context: object, proxy: httpx.Proxy | None
+    ) -> None:
         self.context = context
+        self.proxy = proxy
         self.connected = False
         self._transport = transport
         self._stream: httpcore.AsyncNetworkStream | None = None

@@ -271,7 +271,9 @@ class Webhook:
             trust = Trust(options.tls or tls, there.tls, options.token_url)
             issuer = self._client(stack, there, options.token_url, trust, proxy, 1)
             authorization = ClientCredentials(
-                options, lambda headers, form: issuer.ask("POST", headers, form, self.timeout)
+                options,
+                lambda headers, form: issuer.ask("POST", headers, form, self.timeout),
+                lambda: issuer.passwords,
             )
         elif self.auth is not None:
             authorization = Static(self.auth)
