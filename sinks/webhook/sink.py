@@ -34,7 +34,7 @@ _MOST_RECORDS: Final = 1000
 _BATCH_RECORDS: Final = 100
 _LONGEST_TIMEOUT: Final = 600
 _URL: Final = Text("an http or https URL", "one", check=url_problem, private=True)
-_SIGNING: Final = Items(0, "", or_one=True)
+_SIGNING: Final = Items(1, "write a secret, or leave the key out to send without signatures", or_one=True)
 _NOWHERE: Final = Context("", "", "")
 """Before `open`."""
 
