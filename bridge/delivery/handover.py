@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import trio
 
 from bridge.changes.deadletter import DeadLetter, LettersFull
+from bridge.delivery.containment import contained
 from bridge.delivery.gate import Gate
 from bridge.delivery.pacing import Backoff, Retry
 from bridge.delivery.sink import Delivery, Rejected, Sink, Unavailable
@@ -127,7 +128,8 @@ class Handover:
         refused: Mapping[int, str] = {}
         begun = trio.current_time()
         try:
-            await self._sink.deliver(parcel.delivery)
+            with contained():
+                await self._sink.deliver(parcel.delivery)
         except Unavailable as error:
             parcel.paced = self._gate.failed(ticket, lane, error.retry_after)
             self._trouble.failed(error, error.reason, lane)

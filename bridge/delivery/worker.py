@@ -9,6 +9,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from bridge.delivery.agreement import Agreement
+from bridge.delivery.containment import contained
 from bridge.delivery.crew import fatal
 from bridge.delivery.gate import Gate
 from bridge.delivery.handover import Halted, Handover
@@ -251,7 +252,8 @@ class Worker:
         """One session, and the wait after it when it failed."""
         ledger = self._ledger
         try:
-            await self._session(ledger)
+            with contained():
+                await self._session(ledger)
         except Quit:
             return
         except Halted as halted:

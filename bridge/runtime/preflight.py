@@ -63,10 +63,7 @@ async def check(config: Config) -> int:
     for want in wanted:
         print(f"stream {want.stream}: {want.resource.api_version} {want.resource.kind}")  # noqa: T201
     for sink in config.sinks:
-        owned = (
-            sink.options.ownership if isinstance(sink.options, Owning) else "what its destination accepted"
-        )
-        print(f"sink {sink.name}: {sink.type}; done means: {owned}")  # noqa: T201
+        problems += [f"sink {sink.name}: {wrong}" for wrong in _introduce(sink)]
         sys.stdout.flush()  # the destination may take its time
         problems += [f"sink {sink.name}: {wrong}" for wrong in await _sink_problems(sink, config, uid, infos)]
     for warning in [*_state_warnings(config), *warnings]:
@@ -75,6 +72,19 @@ async def check(config: Config) -> int:
         raise NotReady("not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
     print("ok")  # noqa: T201
     return 0
+
+
+def _introduce(sink: SinkConfig) -> Sequence[str]:
+    """Print what done means there; one sentence where the sink cannot even say that."""
+    owned = "what its destination accepted"
+    try:
+        if isinstance(sink.options, Owning):  # asks the property already
+            owned = sink.options.ownership
+    except Exception as error:  # noqa: BLE001 - a sink is anybody's code: the others are still looked at
+        print(f"sink {sink.name}: {sink.type}")  # noqa: T201
+        return [_cannot_tell(error)]
+    print(f"sink {sink.name}: {sink.type}; done means: {owned}")  # noqa: T201
+    return ()
 
 
 async def _sink_problems(
@@ -94,7 +104,11 @@ async def _sink_problems(
     except BridgeError as error:
         return [str(error)]
     except Exception as error:  # noqa: BLE001 - a sink is anybody's code: the others are still looked at
-        return [f"it cannot tell ({error!r}); report that to whoever made this sink"]
+        return [_cannot_tell(error)]
+
+
+def _cannot_tell(error: Exception) -> str:
+    return f"it cannot tell ({error!r}); report that to whoever made this sink"
 
 
 def _not_made_yet(sink: SinkConfig, config: Config) -> bool:

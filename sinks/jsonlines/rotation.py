@@ -22,7 +22,16 @@ from bridge.faults import crash_point
 from bridge.settings import Range, Rule, Seconds, Size, about, enforce
 from sinks.jsonlines.appendfile import NO_ROOM, AppendFile, no_room
 
-__all__ = ["PACKED", "UNFINISHED", "Rotate", "RotatedFile", "Rotation", "rotated_files", "rotation_problem"]
+__all__ = [
+    "PACKED",
+    "UNFINISHED",
+    "Rotate",
+    "RotatedFile",
+    "Rotation",
+    "rotated_files",
+    "rotation_problem",
+    "unfinished_files",
+]
 
 PACKED: Final = ".zst"
 """Behind the name of a compressed file."""
@@ -94,7 +103,7 @@ class RotatedFile(NamedTuple):
 def rotated_files(path: str) -> list[RotatedFile]:
     """The rotated files of a path, the oldest first."""
     real = Path(path).resolve()
-    pattern = re.compile(rf"{re.escape(real.name)}\.(\d{{8,}})-(\d{{8}}T\d{{6}}Z)({re.escape(PACKED)})?")
+    pattern = _names_of(real, rf"({re.escape(PACKED)})?")
     found: dict[str, RotatedFile] = {}
     for entry in _names(real.parent):
         match = pattern.fullmatch(entry)
@@ -112,6 +121,13 @@ def rotated_files(path: str) -> list[RotatedFile]:
             packed=packed or (old is not None and old.packed),
         )
     return sorted(found.values())
+
+
+def unfinished_files(path: str) -> list[Path]:
+    """What rotated files of a path were being compressed into; of other files with similar names nothing."""
+    real = Path(path).resolve()
+    pattern = _names_of(real, re.escape(UNFINISHED))
+    return [real.parent / entry for entry in _names(real.parent) if pattern.fullmatch(entry)]
 
 
 class Rotation:
@@ -184,12 +200,21 @@ def _cannot_rotate(path: str, error: OSError) -> Unavailable:
     return Unavailable(f"Cannot rotate {path}: {why}; let this user create files in its directory.")
 
 
-def _names(folder: Path) -> Iterator[str]:
+def _names_of(real: Path, ending: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(real.name)}\.(\d{{8,}})-(\d{{8}}T\d{{6}}Z){ending}")
+
+
+def _names(folder: Path) -> set[str]:
+    """Read twice: one reading may miss, under both names, a file whose compressing ends meanwhile."""
+    return _read(folder) | _read(folder)
+
+
+def _read(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            yield from (entry.name for entry in entries)
+            return {entry.name for entry in entries}
     except FileNotFoundError:
-        return
+        return set()
 
 
 def _moved_at(text: str) -> float | None:

@@ -16,7 +16,7 @@ from typing import Final
 from bridge.faults import crash_point
 from bridge.logs import log
 from sinks.jsonlines.appendfile import sync_directory
-from sinks.jsonlines.rotation import PACKED, UNFINISHED, Rotate, RotatedFile, rotated_files
+from sinks.jsonlines.rotation import PACKED, UNFINISHED, Rotate, RotatedFile, rotated_files, unfinished_files
 
 __all__ = ["Tidier"]
 
@@ -68,8 +68,7 @@ class Tidier:
 
     def _tidy(self) -> float | None:
         """All that is to be done now; seconds until there is more, or None."""
-        real = Path(self._path).resolve()
-        for left in real.parent.glob(f"{_literally(real.name)}.*{UNFINISHED}"):
+        for left in unfinished_files(self._path):
             left.unlink(missing_ok=True)
         files = rotated_files(self._path)
         surplus = files[: -self._options.keep] if self._options.keep else []
@@ -140,7 +139,3 @@ def _finish(path: str) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _literally(name: str) -> str:
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)

@@ -215,15 +215,18 @@ class ClientCredentials:
         self,
         options: OAuth2Options,
         post: Callable[[list[tuple[bytes, bytes]], bytes], Awaitable[Answer]],
+        hide: Callable[[], Sequence[bytes]],
     ) -> None:
         """Nothing is fetched before `value`.
 
         Args:
             options: what is configured.
             post: sends a form to the issuer; raises `Unavailable` when no answer comes.
+            hide: what was sent beside it that nobody may be shown, asked once the answer has come.
         """
         self._options = options
         self._post = post
+        self._hide = hide
         self._secret = Kept(options.client_secret, "auth.oauth2.clientSecret", bytes)
         self._value = b""
         self._until = -float("inf")
@@ -258,10 +261,9 @@ class ClientCredentials:
         try:
             secret = self._secret.value()
             headers, form = self._request(secret)
-            self._accept(
-                await self._post(headers, form),
-                [secret, *secrets_in(dict(headers).get(b"authorization", b""))],
-            )
+            answer = await self._post(headers, form)
+            sent = secrets_in(dict(headers).get(b"authorization", b""))
+            self._accept(answer, [secret, *sent, *self._hide()])
         except Unavailable as error:
             flight.error = error
             raise

@@ -6,6 +6,8 @@ when one fails: when requests that share a pool of httpcore 1.0 are cancelled wh
 slots are lost for ever (https://github.com/encode/httpcore/issues/1093); here no two requests share one.
 """
 
+import math
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Self
 from urllib.parse import unquote_to_bytes
@@ -58,6 +60,12 @@ class Client:
         self._proxy = proxy
         self._room = trio.Semaphore(limit, max_value=limit)
         self._idle: list[_Line] = []
+        self._pairs: set[tuple[bytes, bytes]] = set()
+
+    @property
+    def passwords(self) -> list[bytes]:
+        """What proxies were sent so that they know who we are, in each form that they may repeat."""
+        return [form for pair in self._pairs for form in (pair[1], b64encode(b":".join(pair)))]
 
     @property
     def query(self) -> list[bytes]:
@@ -79,8 +87,8 @@ class Client:
         """
         request = self._request(method, headers, body, timeout)
         async with self._room:
-            with trio.move_on_after(timeout):
-                return await self._insist(request)
+            with trio.move_on_after(timeout) as until:
+                return await self._insist(request, until)
         raise too_late(self._target, timeout)
 
     async def reach(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
@@ -118,36 +126,37 @@ class Client:
             extensions={"timeout": limits},
         )
 
-    async def _insist(self, request: httpx.Request) -> Answer:
+    async def _insist(self, request: httpx.Request, until: trio.CancelScope) -> Answer:
         line = await self._line()
         try:
-            return await self._on(line, request)
+            return await self._on(line, request, until)
         except _FAILURES as error:
             # A receiver may close a connection that was idle just as we use it; that says nothing of it.
             if line.connected or not isinstance(error, _DEAD):
                 raise unreachable(self._target, error, connected=line.connected) from error
         line = await self._line(fresh=True)
         try:
-            return await self._on(line, request)
+            return await self._on(line, request, until)
         except _FAILURES as error:
             raise unreachable(self._target, error, connected=line.connected) from error
 
     async def _line(self, *, fresh: bool = False) -> "_Line":
         context = await self._trust.context()
+        proxy = self._proxy.value() if self._proxy else None
         while self._idle and not fresh:
             line = self._idle.pop()
-            if line.context is context:
+            if line.context is context and line.proxy is proxy:
                 return line
             await line.aclose()
-        proxy = self._proxy.value() if self._proxy else None
         if proxy:
             self._target = msgspec.structs.replace(self._target, proxy=str(proxy.url))
-        return _Line(httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=proxy), context)
+            self._pairs |= {proxy.raw_auth} if proxy.raw_auth else set()
+        return _Line(httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=proxy), context, proxy)
 
-    async def _on(self, line: "_Line", request: httpx.Request) -> Answer:
+    async def _on(self, line: "_Line", request: httpx.Request, until: trio.CancelScope) -> Answer:
         whole = False
         try:
-            answer, whole = await line.ask(request)
+            answer, whole = await line.ask(request, until)
             return answer
         finally:
             if whole:
@@ -159,18 +168,25 @@ class Client:
 class _Line:
     """A pool of one connection; `connected` when its last request had to make it."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport, context: object) -> None:
+    def __init__(
+        self, transport: httpx.AsyncHTTPTransport, context: object, proxy: httpx.Proxy | None
+    ) -> None:
         self.context = context
+        self.proxy = proxy
         self.connected = False
         self._transport = transport
         self._stream: httpcore.AsyncNetworkStream | None = None
 
-    async def ask(self, request: httpx.Request) -> tuple[Answer, bool]:
-        """The answer, and whether all of it was read, so that another request may follow."""
+    async def ask(self, request: httpx.Request, until: trio.CancelScope) -> tuple[Answer, bool]:
+        """The answer, and whether all of it was read, so that another request may follow.
+
+        Once its status has come, `until` ends the reading of its body only: the status decides.
+        """
         self.connected = False
         request.extensions["trace"] = self._trace
         response = await self._transport.handle_async_request(request)
-        body, whole = await _beginning(response)
+        deadline, until.deadline = until.deadline, math.inf
+        body, whole = await _beginning(response, min(deadline, trio.current_time() + _BODY_SECONDS))
         return Answer(response.status_code, response.headers, body), whole
 
     async def reach(self, request: httpx.Request) -> None:
@@ -200,13 +216,13 @@ class _Line:
             raise _Connected
 
 
-async def _beginning(response: httpx.Response) -> tuple[bytes, bool]:
-    """At most 16 KiB of the body; whether that is all of it."""
+async def _beginning(response: httpx.Response, deadline: float) -> tuple[bytes, bool]:
+    """At most 16 KiB of the body, and none of it after the deadline; whether that is all of it."""
     body, whole = b"", False
     if _length(response) > MOST_BODY:
         return body, whole
     assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
-    with trio.move_on_after(_BODY_SECONDS) as enough:
+    with trio.move_on_at(deadline) as enough:
         try:
             async for piece in response.stream:
                 body = (body + piece)[:MOST_BODY]

@@ -129,7 +129,8 @@ class Sender:
         if self._compressed:
             headers.append((b"content-encoding", b"gzip"))
             body = await _gzip(body)
-        return await self._client.ask(self._method, headers, body, self._timeout), hidden
+        answer = await self._client.ask(self._method, headers, body, self._timeout)
+        return answer, [*hidden, *self._client.passwords]
 
     def _hidden(self, headers: Sequence[tuple[bytes, bytes]], authorization: bytes) -> list[bytes]:
         """What the receiver is sent and must not show to others through us."""

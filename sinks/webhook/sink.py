@@ -34,7 +34,7 @@ _MOST_RECORDS: Final = 1000
 _BATCH_RECORDS: Final = 100
 _LONGEST_TIMEOUT: Final = 600
 _URL: Final = Text("an http or https URL", "one", check=url_problem, private=True)
-_SIGNING: Final = Items(0, "", or_one=True)
+_SIGNING: Final = Items(1, "write a secret, or leave the key out to send without signatures", or_one=True)
 _NOWHERE: Final = Context("", "", "")
 """Before `open`."""
 
@@ -271,7 +271,9 @@ class Webhook:
             trust = Trust(options.tls or tls, there.tls, options.token_url)
             issuer = self._client(stack, there, options.token_url, trust, proxy, 1)
             authorization = ClientCredentials(
-                options, lambda headers, form: issuer.ask("POST", headers, form, self.timeout)
+                options,
+                lambda headers, form: issuer.ask("POST", headers, form, self.timeout),
+                lambda: issuer.passwords,
             )
         elif self.auth is not None:
             authorization = Static(self.auth)

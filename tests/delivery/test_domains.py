@@ -56,7 +56,7 @@ class Failing:
     max_bytes = 10_000
     concurrency = 3
 
-    def __init__(self, overlap: Overlap, place: str, error: Exception) -> None:
+    def __init__(self, overlap: Overlap, place: str, error: BaseException) -> None:
         self.overlap, self.place, self.error = overlap, place, error
 
     async def _at(self, place: str) -> None:
@@ -137,6 +137,27 @@ async def test_one_sinks_exception_at_any_await_never_cancels_another(
         nursery.cancel_scope.cancel()
     assert autojump_clock.current_time() >= 50
     assert well.closed == 1
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+@pytest.mark.parametrize("place", ["enter", "open", "deliver", "exit"])
+async def test_a_sink_whose_library_ends_the_process_is_begun_anew_as_after_any_other_error(
+    overlap: Overlap, place: str, autojump_clock: MockClock
+) -> None:
+    autojump_clock.autojump_threshold = 0
+    log, well = MemoryLog(), ScriptedSink()
+    bad = worker(Failing(overlap, place, SystemExit(3)), FailingLog(log, place, OSError()), "bad")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker(well, log, "well").run)
+        nursery.start_soon(bad.run)
+        log.append([change(1)])
+        await trio.sleep(5)
+        await bad.pause(trio.current_time() + 5)  # so that it leaves
+        bad.resume()
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert ("well", 1) in log.acknowledged
+    assert bad.stats.retries["error"] > 0
 
 
 async def test_a_sink_that_is_frozen_for_an_hour_changes_nothing_for_another(

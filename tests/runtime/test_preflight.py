@@ -11,6 +11,7 @@ import pytest
 from bridge.config import Config, StateConfig, load
 from bridge.runtime import preflight
 from bridge.simulator import Simulator
+from sinks.jsonlines.sink import JsonLines
 
 
 def configured(folder: Path, url: str, *, out: str = "-", **cluster: str) -> Config:
@@ -59,6 +60,21 @@ async def test_check_warns_of_what_a_bridge_does_not_need_and_is_better_off_with
     warnings = [line for line in said if line.startswith("warning: ")]
     assert [line.partition("may not ")[2].partition(":")[0] for line in warnings] == told
     assert all("add to a " in line for line in warnings)
+
+
+async def test_a_sink_that_cannot_say_what_owning_means_hides_nothing_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: JsonLines) -> str:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(JsonLines, "ownership", property(fails))
+    async with Simulator().serve() as url:
+        with pytest.raises(preflight.NotReady) as caught:
+            await preflight.check(configured(tmp_path, url, out=str(tmp_path / "none" / "out")))
+    assert "  - sink out: it cannot tell (RuntimeError('boom')); report that to" in str(caught.value)
+    assert "its directory does not exist" in str(caught.value), "it is asked on"
+    assert "sink out: jsonlines\n" in capsys.readouterr().out
 
 
 async def test_a_file_in_the_folder_that_run_makes_for_the_state_is_no_problem(

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from bridge.changes.envelope import Format, Renderer
 from bridge.config import ConfigError, loads
 from bridge.delivery.sink import Checked, Context, Unavailable
 from sinks.jsonlines import appendfile, rotation
-from sinks.jsonlines.rotation import Rotate
+from sinks.jsonlines.rotation import PACKED, Rotate, rotated_files
 from sinks.jsonlines.sink import JsonLines
 from tests.changes.samples import BRIDGE, PODS
 from tests.delivery.fakes import change
@@ -178,6 +180,28 @@ async def test_names_sort_by_age_though_the_clock_goes_back_and_the_process_rest
         await deliver(rotating(path, max_bytes=10), lines(number))
     assert names(path) == ["out.jsonl.00000001-20261128T101112Z", "out.jsonl.00000002-19990101T000000Z"]
     assert everything(path) == text(lines(0, 1, 2))
+
+
+async def test_a_file_that_gets_its_compressed_name_while_the_folder_is_read_is_seen(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missed, its number is given twice; a file of the same second is then removed as a compressed one."""
+    await deliver(rotating(path, max_bytes=10), lines(1), lines(2))
+    (plain,) = [path.with_name(name) for name in names(path)]
+    scandir = os.scandir
+
+    @contextmanager
+    def read_slowly(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(folder) as entries:
+            told = [entry for entry in entries if entry.name != plain.name]
+        if (
+            plain.exists()
+        ):  # its place in the folder is read after it has gone, that of the new name before it came
+            plain.rename(f"{plain}{PACKED}")
+        yield told
+
+    monkeypatch.setattr(os, "scandir", read_slowly)
+    assert [(file.number, file.packed) for file in rotated_files(str(path))] == [(1, True)]
 
 
 async def test_the_target_of_a_link_is_rotated_and_the_link_stays(tmp_path: Path) -> None:

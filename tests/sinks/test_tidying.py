@@ -47,6 +47,20 @@ async def test_what_only_looks_like_a_rotated_file_is_left_alone(path: Path) -> 
     assert all(got(path.with_name(name)) == b"mine" for name in odd)
 
 
+async def test_what_another_file_of_a_similar_name_is_just_being_compressed_into_is_left_alone(
+    path: Path,
+) -> None:
+    others = [
+        "out.jsonl.eu.00000001-20261128T101112Z.zst.tmp", "out.jsonl.backup.zst.tmp", "out.jsonl.zst.tmp",
+    ]  # fmt: skip
+    left = "out.jsonl.00000001-20261128T101112Z.zst.tmp"
+    for name in (*others, left):
+        put(path.with_name(name), b"half")
+    async with rotating(path, max_bytes=10, compress="zstd"):
+        await eventually(lambda: not path.with_name(left).exists())
+    assert all(got(path.with_name(name)) == b"half" for name in others)
+
+
 async def test_the_oldest_are_removed_in_both_forms_and_what_is_young_stays(path: Path) -> None:
     """A replay may look for records in what was written within the last minute."""
     for number in range(1, 7):

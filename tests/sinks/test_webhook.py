@@ -222,6 +222,17 @@ async def test_once_a_2xx_has_come_the_record_is_owned_whatever_follows(
         assert receiver.ids == [record(1).id, record(2).id]
 
 
+async def test_a_2xx_that_came_in_time_owns_the_record_though_the_deadline_comes_during_its_body(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001 - asked for, it is the clock
+) -> None:
+    async with receiving(drips(HEAD, b"1\r\nx\r\n")) as receiver, hooked(receiver.url, timeout=1.0) as sink:
+        begun = trio.current_time()
+        await send(sink, 1)
+        assert trio.current_time() - begun == pytest.approx(1.0)
+        await send(sink, 2)
+        assert receiver.ids == [record(1).id, record(2).id]
+
+
 @pytest.mark.parametrize("announced", [True, False])
 async def test_of_a_gigabyte_in_answer_little_is_read(*, announced: bool) -> None:
     sent = 0

@@ -134,6 +134,10 @@ def test_an_address_that_cannot_be_sent_to_is_told(url: str, words: str) -> None
         ("headers: {x-a: b, X-A: c}", "has the header 'x-a' twice"),
         ('headers: {x-a: "b\\nc"}', "headers: `x-a` holds line breaks"),
         ("headers: {authorization: x}\n  auth: {bearer: y}", "keep one of the two"),
+        (
+            "signingSecret: []",
+            "7: sinks[0].signingSecret: is an empty list; write a secret, or leave the key",
+        ),
         ("auth: {}", "7: sinks[0].auth: needs exactly one of bearer, basic and oauth2"),
         ("auth: {bearer: x, basic: {username: u, password: p}}", "exactly one of"),
         ("auth: {basic: {username: 'u:v', password: p}}", "has a user name with a colon"),

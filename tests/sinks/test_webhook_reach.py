@@ -1,6 +1,7 @@
 """Reaching a receiver: TLS, certificates and proxies; and one clear sentence where it cannot be reached."""
 
 import ssl
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,8 +12,9 @@ import pytest
 import trio
 import trustme
 
-from bridge.delivery.sink import Context, Unavailable
+from bridge.delivery.sink import Context, Rejected, Unavailable
 from bridge.secret import Secret
+from sinks.webhook.auth import AuthOptions, OAuth2Options
 from sinks.webhook.sink import Webhook
 from sinks.webhook.tls import TlsOptions
 from tests.kubernetes.test_apiserver_proxies import context_for, proxying
@@ -233,6 +235,42 @@ async def test_a_forward_proxy_s_407_blames_no_record() -> None:
         error = await trouble("http://hook.invalid/x", proxy=secret(f"http://127.0.0.1:{middle.port}"))
         assert "it is the proxy that wants to know who we are" in str(error)
         assert error.reason == "proxy"
+
+
+@pytest.mark.parametrize("what", ["s3ntinel", "bWU6czNudGluZWw="])
+@pytest.mark.parametrize("status", [400, 502])
+async def test_a_forward_proxy_that_repeats_its_password_is_told_without_it(status: int, what: str) -> None:
+    async with receiving(answer(status, f"you sent {what}".encode())) as middle:
+        proxy = secret(f"http://me:s3ntinel@127.0.0.1:{middle.port}")
+        async with hooked("http://hook.invalid/x", proxy=proxy) as sink:
+            with pytest.raises((Unavailable, Rejected), match="its words repeat a secret of ours"):
+                await send(sink, 1)
+
+
+async def test_an_issuer_s_forward_proxy_that_repeats_its_password_is_told_without_it() -> None:
+    said = b'{"error":"you sent bWU6czNudGluZWw="}'
+    async with receiving(answer(400, said)) as middle:
+        proxy = secret(f"http://me:s3ntinel@127.0.0.1:{middle.port}")
+        auth = AuthOptions(oauth2=OAuth2Options("http://issuer.invalid/x", "me", secret("s3cret-of-ours")))
+        error = await trouble("http://hook.invalid/x", proxy=proxy, auth=auth)
+        assert "its words repeat a secret of ours" in str(error)
+
+
+async def test_a_forward_proxy_s_password_is_read_again_when_it_was_rotated(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with receiving(answer(200), answer(407)) as middle:
+        path = tmp_path / "proxy"
+        path.write_text(f"http://me:one@127.0.0.1:{middle.port}")
+        async with hooked("http://hook.invalid/x", proxy=Secret(file=path)) as sink:
+            await send(sink, 1)
+            path.write_text(f"http://me:two@127.0.0.1:{middle.port}")
+            with pytest.raises(Unavailable):
+                await send(sink, 2)
+            autojump_clock.jump(11)
+            await send(sink, 2)
+        users = [b64decode(one.headers["proxy-authorization"][6:]) for one in middle.requests]
+        assert users == [b"me:one", b"me:one", b"me:two"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
