@@ -6,6 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -257,6 +258,17 @@ async def test_a_missing_topic_is_said_and_waited_for(kafka: Broker, topic: str)
         create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"})
         await options.open(START, context())
         await options.deliver(delivery(record(1)))
+
+
+async def test_a_format_without_control_records_needs_no_control_topic(kafka: Broker, topic: str) -> None:
+    where = msgspec.structs.replace(context(), control=False)
+    options = sink(kafka.bootstrap, topic, create_topics=None)
+    (missing,) = await options.problems(where)
+    assert missing.startswith(f"Topic {topic} does not exist")
+    async with opened(sink(kafka.bootstrap, topic), where):
+        assert await options.problems(where) == []
+    (missing,) = await options.problems(context())
+    assert missing.startswith(f"Topic {topic}.control does not exist")
 
 
 async def test_a_topic_just_made_is_looked_for_again_before_it_is_called_missing(
