@@ -183,7 +183,7 @@ class Session:
     async def _begin_transactions(self, plan: Plan, resume: Resume) -> Resume:
         configuration = plan.producer(self._limits)
         configuration |= transactional(plan.id, configuration)
-        store = CursorStore(plan.shared(), plan.cursor_topic, plan.id)
+        store = CursorStore(plan.shared(), plan.cursor_topic, plan.id, plan.voice(quiet=True))
         self._transactions = Transactions(
             configuration, store, self._voice or plan.voice(), plan.acls, self._blocking
         )
