@@ -46,6 +46,7 @@ class Keeper:
         self._data: set[str] = set()
         self._control: set[str] = set()
         self._trouble: Trouble | None = None
+        self._delivered = False
 
     async def check_first(self, wanted: Wanted, *, delivered: bool) -> None:
         """As `check`, of topics that can be named before the first record.
@@ -57,9 +58,14 @@ class Keeper:
         Raises:
             Unavailable: records cannot go there now.
         """
+        self._delivered = delivered
+        await self._doubt(wanted)
+
+    async def _doubt(self, wanted: Wanted) -> None:
+        """As `check`; one that had to be made may have been there before, and not only be a first one."""
         unseen = set(wanted.names).difference(self._seen)
         made = await self.check(wanted)
-        for name in sorted(unseen.intersection(made)) if delivered else ():
+        for name in sorted(unseen.intersection(made)) if self._delivered else ():
             self._say("warning", "kafka topic made; if there was one before, what was in it is gone", name)
 
     async def check(self, wanted: Wanted) -> Sequence[str]:
@@ -101,7 +107,9 @@ class Keeper:
             raise _unavailable(self._trouble)
         names = {messages[0].topic for _, messages in parcels} - self._data - self._control
         if names:
-            await self.check(self._plan.wanted(sorted(names - control), sorted(names & control)))
+            # Namespaces come and go, and each new one has a topic that was never there.
+            look = self.check if self._plan.topics.namespaced else self._doubt
+            await look(self._plan.wanted(sorted(names - control), sorted(names & control)))
         return bool(names)
 
     async def watch(self) -> None:

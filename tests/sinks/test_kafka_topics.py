@@ -209,6 +209,20 @@ async def test_topics_that_are_missing_at_a_start_are_doubted_when_something_was
     assert not said.lost
 
 
+@pytest.mark.parametrize("delivered", [0, 5])
+async def test_a_topic_that_only_the_first_record_after_a_start_names_is_doubted_as_well(
+    kafka: Broker, delivered: int, said: Said
+) -> None:
+    """At the start of a bridge no stream is known yet; one topic a namespace may well be a first one."""
+    topic, where = fresh("topic"), context(streams=())
+    namespaced = sink(kafka.bootstrap, topic + ".{namespace}", control_topic=f"{topic}.control")
+    for options in sink(kafka.bootstrap, topic), namespaced:
+        async with opened(options, where, Resume("log", 1, delivered)) as open_sink:
+            await open_sink.deliver(delivery(record(6)))
+    command = f"kube-bridge snapshot --stream pods --sink {where.name}"
+    assert said.doubted == ({topic: command} if delivered else {})
+
+
 @pytest.mark.parametrize("delivery_", MODES)
 async def test_a_limit_of_a_topic_that_is_raised_counts_soon_so_that_a_redrive_is_not_in_vain(
     kafka: Broker, delivery_: str, said: Said
