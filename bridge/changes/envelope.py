@@ -44,6 +44,11 @@ class Format(StrEnum):
         """Media type of one record's `value`."""
         return "application/cloudevents+json" if self is Format.CLOUDEVENTS else "application/json"
 
+    @property
+    def has_control(self) -> bool:
+        """Whether it has RESYNC and POISON, which kubectl does not know."""
+        return self is not Format.KUBERNETES
+
 
 def render(bridge: Bridge, stream: StreamInfo, change: Change, form: Format = Format.NATIVE) -> bytes | None:
     """Render one change; `Renderer` is the same with the constant parts made once.

@@ -117,6 +117,7 @@ def context_of(plan: Plan, hooks: Hooks, limits: Limits, *, fresh: bool) -> Cont
         limits.records,
         admit=unlimited if plan.throttle is None else plan.throttle.acquire,
         fresh=fresh,
+        control=plan.form.has_control,
         lost=_lost_of(plan, hooks),
     )
 

@@ -83,6 +83,7 @@ class Context(msgspec.Struct, frozen=True):
             when the rate limit lets it go.
         fresh: what the destination holds does not count: the sink is new to the log, or the log went on
             without it. A snapshot is on its way, so nobody need be told what is missing there.
+        control: it is handed RESYNC and POISON; `format: kubernetes` has none.
         lost: awaited with the names of streams of which the destination has lost what it had, seen while the
             sink is open: has snapshots of them made where `onStateLoss: resync` says so, and returns whether
             they are owed. False: say what a person can do.
@@ -96,6 +97,7 @@ class Context(msgspec.Struct, frozen=True):
     max_records: int = 1
     admit: Callable[[int, int], Awaitable[None]] = unlimited
     fresh: bool = False
+    control: bool = True
     lost: Callable[[Collection[str]], Awaitable[bool]] = no_snapshot
 
 

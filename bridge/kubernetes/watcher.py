@@ -184,6 +184,8 @@ class Watcher:
                 await self._report()
                 if request.listing:
                     await self._take_slot()
+                else:
+                    self._leave_slot()
                 if request.streaming:
                     await self._stream(request)
                 else:

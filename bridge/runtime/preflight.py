@@ -95,7 +95,9 @@ async def _sink_problems(
         return ()
     streams = [info for info in infos if sink.streams is None or info.name in sink.streams]
     form = Format(sink.format)
-    context = Context(sink.name, config.cluster.name, uid, streams, form.content_type)
+    context = Context(
+        sink.name, config.cluster.name, uid, streams, form.content_type, control=form.has_control
+    )
     try:
         with trio.fail_after(_SINK_SECONDS):
             return await sink.options.problems(context)

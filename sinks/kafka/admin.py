@@ -4,7 +4,7 @@ Everything here blocks and is called in a thread; it gives up soon when the conn
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
@@ -225,23 +225,26 @@ class Preflight:
             done.append(name)
         return done
 
+    def limits(self, names: Sequence[str]) -> dict[str, int]:
+        """What these topics take, without those whose configuration we may not see.
+
+        Raises:
+            Broken: Kafka cannot be asked.
+        """
+        found = {name: _limit(values) for name, values in self._values(names) if values is not None}
+        return {name: limit for name, limit in found.items() if limit is not None}
+
     def _configurations(self, names: Sequence[str], wanted: Wanted, found: Findings) -> None:
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        if not resources:
-            return
-        for resource, future in self._admin.describe_configs(resources, request_timeout=_SECONDS).items():
-            name = resource.name
-            try:
-                entries = self._answer(future)
-            except KafkaException:
+        for name, values in self._values(names):
+            if values is None:
                 found.advice.append(
                     f"The configuration of topic {name} cannot be read, so compaction and its largest "
                     "message are not checked; allow the operation DescribeConfigs."
                 )
                 continue
-            values = {key: entry.value for key, entry in entries.items()}
-            if (values.get("max.message.bytes") or "").isdigit():
-                found.limits[name] = int(values["max.message.bytes"])
+            limit = _limit(values)
+            if limit is not None:
+                found.limits[name] = limit
             policy = values.get("cleanup.policy") or ""
             if name == wanted.cursor and policy != "compact":
                 found.troubles.append(_cursor_trouble(name, f"has cleanup.policy={policy}"))
@@ -255,6 +258,19 @@ class Preflight:
                     f"Topic {name} has cleanup.policy={policy}, so tombstones remove nothing: "
                     "set cleanup.policy=compact, or `onDelete: event`."
                 )
+
+    def _values(self, names: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str | None] | None]]:
+        """Topics with their configuration; None where that may not be seen."""
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        if not resources:
+            return
+        for resource, future in self._admin.describe_configs(resources, request_timeout=_SECONDS).items():
+            try:
+                entries = self._answer(future)
+            except KafkaException:
+                yield resource.name, None
+            else:
+                yield resource.name, {key: entry.value for key, entry in entries.items()}
 
     def _answer(self, future: "Future[T]") -> T:
         """The answer, or sooner why there will be none.
@@ -289,6 +305,11 @@ class Preflight:
 
     def _probe(self) -> Trouble | None:
         return probe(self._servers, tls=self._tls, sasl=self._sasl)
+
+
+def _limit(values: Mapping[str, str | None]) -> int | None:
+    text = values.get("max.message.bytes") or ""
+    return int(text) if text.isdigit() else None
 
 
 def _identity(topic: Any) -> Identity:

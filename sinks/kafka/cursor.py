@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from bridge.secret import SecretError
 from sinks.kafka.client import client
 from sinks.kafka.place import Cursor
+from sinks.kafka.voice import Voice
 
 __all__ = ["CursorStore", "Unreadable"]
 
@@ -34,11 +35,13 @@ class CursorStore:
         key: of its messages.
     """
 
-    def __init__(self, configuration: Mapping[str, Any], topic: str, name: str) -> None:
+    def __init__(self, configuration: Mapping[str, Any], topic: str, name: str, voice: Voice) -> None:
         """`configuration` is librdkafka's for any client; `name` is the transactional id."""
         self.topic = topic
         self.key = name.encode()
         self._configuration = dict(configuration) | {
+            "error_cb": voice.error,
+            "logger": voice.logger,
             # Nothing is committed under this group: a consumer must have one.
             "group.id": name,
             "enable.auto.commit": "false",

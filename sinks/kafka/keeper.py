@@ -46,6 +46,7 @@ class Keeper:
         self._data: set[str] = set()
         self._control: set[str] = set()
         self._trouble: Trouble | None = None
+        self._delivered = False
 
     async def check_first(self, wanted: Wanted, *, delivered: bool) -> None:
         """As `check`, of topics that can be named before the first record.
@@ -57,9 +58,14 @@ class Keeper:
         Raises:
             Unavailable: records cannot go there now.
         """
+        self._delivered = delivered
+        await self._doubt(wanted)
+
+    async def _doubt(self, wanted: Wanted) -> None:
+        """As `check`; one that had to be made may have been there before, and not only be a first one."""
         unseen = set(wanted.names).difference(self._seen)
         made = await self.check(wanted)
-        for name in sorted(unseen.intersection(made)) if delivered else ():
+        for name in sorted(unseen.intersection(made)) if self._delivered else ():
             self._say("warning", "kafka topic made; if there was one before, what was in it is gone", name)
 
     async def check(self, wanted: Wanted) -> Sequence[str]:
@@ -84,12 +90,15 @@ class Keeper:
         self._control.update(wanted.control)
         return made
 
-    async def look_at(self, parcels: Sequence[Parcel], control: set[str]) -> None:
+    async def look_at(self, parcels: Sequence[Parcel], control: set[str]) -> bool:
         """Look at topics that these records are the first for.
 
         Args:
             parcels: of one batch.
             control: which topics are control topics.
+
+        Returns:
+            Whether there were any: what they take was not known yet.
 
         Raises:
             Unavailable: records cannot go there now.
@@ -98,7 +107,10 @@ class Keeper:
             raise _unavailable(self._trouble)
         names = {messages[0].topic for _, messages in parcels} - self._data - self._control
         if names:
-            await self.check(self._plan.wanted(sorted(names - control), sorted(names & control)))
+            # Namespaces come and go, and each new one has a topic that was never there.
+            look = self.check if self._plan.topics.namespaced else self._doubt
+            await look(self._plan.wanted(sorted(names - control), sorted(names & control)))
+        return bool(names)
 
     async def watch(self) -> None:
         """See whether topics are still those that were looked at; until cancelled."""
@@ -114,6 +126,8 @@ class Keeper:
                     preflight = await trio.to_thread.run_sync(self._quiet, abandon_on_cancel=True)
                 now = await trio.to_thread.run_sync(preflight.identities, names, abandon_on_cancel=True)
                 await self._compare(now)
+                limits = await trio.to_thread.run_sync(preflight.limits, names, abandon_on_cancel=True)
+                self._hold_to(limits)
             except (Broken, Stopped, SecretError, OSError):
                 if preflight is not None:
                     preflight.close()
@@ -133,6 +147,19 @@ class Keeper:
                 self._set(error.trouble)
         else:
             self._set(await self._take(found, made, wanted))
+
+    def _hold_to(self, limits: Mapping[str, int]) -> None:
+        """From now on; whoever has raised one may redrive dead letters without opening the sink anew."""
+        for topic, limit in limits.items():
+            if self._limits.get(topic, limit) != limit:
+                log(
+                    "info",
+                    "kafka topic has another max.message.bytes",
+                    sink=self._plan.context.name,
+                    topic=topic,
+                    bytes=limit,
+                )
+        self._limits |= limits
 
     def _set(self, trouble: Trouble | None) -> None:
         if trouble is None and self._voice.trouble == self._trouble:

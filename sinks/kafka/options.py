@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from bridge.logs import Incidents, log
 from bridge.secret import Secret
 from bridge.settings import Looks, Rule, about, enforce
+from sinks.kafka.client import MESSAGE_MAX_BYTES
 from sinks.kafka.messages import OnDelete, OnTooLarge
 from sinks.kafka.properties import properties_problems
 from sinks.kafka.refusals import client_problems, property_refusals
@@ -130,6 +131,12 @@ class KafkaOptions:
     def transactional(self) -> bool:
         """Whether our place in the log travels with the records."""
         return self.delivery == "transactional"
+
+    @property
+    def most_message_bytes(self) -> int:
+        """The largest message that our client sends, as far as no file has to be read for it."""
+        given = self.properties.get("message.max.bytes")
+        return MESSAGE_MAX_BYTES if given is None or given.value is None else int(given.value)
 
     @property
     def destination(self) -> str:

@@ -6,13 +6,17 @@ of it.
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from bridge.delivery.sink import Record, Resume
 from sinks.kafka.ends import Moved, superseded
 
-__all__ = ["Cursor", "Place"]
+__all__ = ["ID_BYTES", "Cursor", "Place"]
+
+ID_BYTES: Final = 200
+"""What one record behind the place takes in a cursor, which must fit into a message: more than its id."""
 
 
 class Cursor(msgspec.Struct, frozen=True, rename="camel"):

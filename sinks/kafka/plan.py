@@ -32,7 +32,8 @@ class Plan:
 
     def wanted_first(self) -> Wanted:
         """What can be named before the first record."""
-        return self.wanted(*self.topics.of(self.context.streams))
+        data, control = self.topics.of(self.context.streams)
+        return self.wanted(data, control if self.context.control else ())
 
     def acls(self, names: Sequence[str]) -> list[str]:
         """Commands that give the rights to these topics; to all that can be named where none is."""

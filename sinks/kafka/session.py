@@ -154,10 +154,11 @@ class Session:
             self._calls -= 1
 
     async def _parcels(self, composer: Composer, batch: Delivery, refused: dict[int, str]) -> list[Parcel]:
-        """The messages of a batch, for topics that are there."""
+        """The messages of a batch, for topics that are there and take them."""
         parcels = await _compose(composer, batch, refused)
-        if self._keeper is not None:
-            await self._keeper.look_at(parcels, composer.control)
+        while self._keeper is not None and await self._keeper.look_at(parcels, composer.control):
+            refused.clear()
+            parcels = await _compose(composer, batch, refused)
         return parcels
 
     async def close(self) -> None:
@@ -182,7 +183,7 @@ class Session:
     async def _begin_transactions(self, plan: Plan, resume: Resume) -> Resume:
         configuration = plan.producer(self._limits)
         configuration |= transactional(plan.id, configuration)
-        store = CursorStore(plan.shared(), plan.cursor_topic, plan.id)
+        store = CursorStore(plan.shared(), plan.cursor_topic, plan.id, plan.voice(quiet=True))
         self._transactions = Transactions(
             configuration, store, self._voice or plan.voice(), plan.acls, self._blocking
         )

@@ -16,6 +16,7 @@ import trio
 from bridge.delivery.sink import Context, Delivery, Overlap, Resume
 from bridge.errors import InvariantError
 from sinks.kafka.options import KafkaOptions
+from sinks.kafka.place import ID_BYTES
 
 if TYPE_CHECKING:
     from sinks.kafka.session import Session
@@ -38,8 +39,8 @@ class Kafka(KafkaOptions):
 
     @property
     def max_records(self) -> int:
-        """More where each batch costs a transaction."""
-        return 5000 if self.transactional else 1000
+        """More where each batch costs a transaction, but no more than its cursor can name."""
+        return max(min(5000, self.most_message_bytes // ID_BYTES), 1) if self.transactional else 1000
 
     @property
     def max_bytes(self) -> int:

@@ -287,6 +287,7 @@ async def test_a_sink_is_told_where_it_stands() -> None:
         selection=Selection(streams={"nodes"}), form=Format.CLOUDEVENTS, batching=Batching(max_records=7)
     )
     assert chosen == Context("out", "c", "cluster-uid", [NODES], "application/cloudevents+json", 7)
+    assert not (await tell(form=Format.KUBERNETES)).control, "that format has no RESYNC"
     assert (await tell(batching=Batching(max_records=1000))).max_records == 10, "never more than it can take"
 
 

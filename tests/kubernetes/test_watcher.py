@@ -239,6 +239,27 @@ async def test_only_some_watches_list_at_once(clock: MockClock) -> None:
             assert slots.borrowed_tokens == 0
 
 
+async def test_a_listing_in_pages_leaves_the_slot_to_others_however_quiet_its_watch_is(
+    clock: MockClock,
+) -> None:
+    """[I4] Else each watch of a quiet namespace would hold up the others until its next bookmark."""
+    slots = trio.CapacityLimiter(1)
+    api = ScriptedApi(
+        Live([added("a", 11), added("b", 12)], stays=True),
+        Whole(page(12, pod("a", 11), pod("b", 12))),
+        Live(stays=True),
+        revision=12,
+    )
+    seen = Recorder()
+    it = watcher(api, seen, at(10), memory=shared(), lists=slots)
+    async with running(clock, it):
+        await until(lambda: len(seen.of("changes")) == 2)
+        it.request_listing(Cause.REQUESTED)
+        await until(lambda: seen.of("listed"))
+        await wait_all_tasks_blocked()
+        assert slots.borrowed_tokens == 0
+
+
 async def test_waiting_after_a_failure_leaves_the_slot_to_others(clock: MockClock) -> None:
     """[A24] [I5] A listing that cannot be made does not hold up the others."""
     slots = trio.CapacityLimiter(1)

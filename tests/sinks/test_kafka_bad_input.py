@@ -12,8 +12,12 @@ import trio
 
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
+from sinks.kafka import cursor as kafka_cursor
+from sinks.kafka.cursor import CursorStore, Unreadable
 from sinks.kafka.errors import connection_trouble, delivery_trouble
+from sinks.kafka.plan import Plan
 from sinks.kafka.security import Sasl, Tls
+from tests.components.process import free_port
 from tests.sinks.kafka_support import START, context, fresh, sink
 
 if TYPE_CHECKING:
@@ -236,3 +240,15 @@ def test_what_a_connection_says_becomes_a_sentence(name: str, text: str, sentenc
 )
 def test_what_a_message_met_becomes_a_sentence(name: str, part: str) -> None:
     assert part in delivery_trouble(name, "words", "t", lambda topics: [f"ACLS {t}" for t in topics]).sentence
+
+
+def test_a_cursor_that_cannot_be_read_writes_nothing_past_the_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """librdkafka writes onto standard error whatever nobody listens to, secrets and all."""
+    monkeypatch.setattr(kafka_cursor, "_SECONDS", 1)
+    plan = Plan(sink(f"127.0.0.1:{free_port()}", "t", delivery="transactional"), context())
+    store = CursorStore(plan.shared(), plan.cursor_topic, plan.id, plan.voice(quiet=True))
+    with pytest.raises(Unreadable, match="cannot be read from"):
+        store.read()
+    assert capfd.readouterr().err == ""

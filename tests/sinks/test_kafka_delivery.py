@@ -6,6 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -170,6 +171,20 @@ async def test_the_limit_of_the_topic_counts_too(kafka: Broker, topic: str) -> N
     assert [m.position for m in got] == list(range(2, 20))
 
 
+@pytest.mark.parametrize("delivery_", ["atLeastOnce", "transactional"])
+async def test_the_limit_counts_of_a_topic_that_only_the_first_record_names(
+    kafka: Broker, topic: str, delivery_: str
+) -> None:
+    """At the start of a bridge no stream is known yet."""
+    create_topic(kafka.bootstrap, topic, **{"max.message.bytes": "20000", "cleanup.policy": "compact"})
+    properties = {"compression.type": Secret(value=b"none")}
+    options = sink(kafka.bootstrap, topic, delivery=delivery_, on_too_large="halt", properties=properties)
+    async with opened(options, context(streams=())) as open_sink:
+        with pytest.raises(Stopped, match="more than the 20000"):
+            await open_sink.deliver(delivery(record(1), record(2, pad=30_000)))
+    assert await read(kafka.bootstrap, topic) == []
+
+
 async def test_managed_fields_are_dropped_where_that_is_enough(kafka: Broker, topic: str) -> None:
     large = record(1)
     fields = b'{"metadata":{"name":"n1","managedFields":[{"m":"%b"}]},"n":123456789012345678901234567890}'
@@ -193,8 +208,11 @@ async def test_halt_sends_nothing_of_what_is_too_large(kafka: Broker, topic: str
         assert await read(kafka.bootstrap, topic) == []
 
 
-async def test_what_only_the_broker_finds_too_large_is_refused_alone(kafka: Broker, topic: str) -> None:
+async def test_what_only_the_broker_finds_too_large_is_refused_alone(
+    kafka: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The topic's limit shrinks behind our back; the broker then fails the whole batch of the culprit."""
+    monkeypatch.setattr(kafka_keeper, "_EVERY_SECONDS", float("inf"))
     create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact", "compression.type": "producer"})
     properties = {"compression.type": Secret(value=b"none")}
     async with opened(sink(kafka.bootstrap, topic, properties=properties)) as open_sink:
@@ -240,6 +258,17 @@ async def test_a_missing_topic_is_said_and_waited_for(kafka: Broker, topic: str)
         create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"})
         await options.open(START, context())
         await options.deliver(delivery(record(1)))
+
+
+async def test_a_format_without_control_records_needs_no_control_topic(kafka: Broker, topic: str) -> None:
+    where = msgspec.structs.replace(context(), control=False)
+    options = sink(kafka.bootstrap, topic, create_topics=None)
+    (missing,) = await options.problems(where)
+    assert missing.startswith(f"Topic {topic} does not exist")
+    async with opened(sink(kafka.bootstrap, topic), where):
+        assert await options.problems(where) == []
+    (missing,) = await options.problems(context())
+    assert missing.startswith(f"Topic {topic}.control does not exist")
 
 
 async def test_a_topic_just_made_is_looked_for_again_before_it_is_called_missing(

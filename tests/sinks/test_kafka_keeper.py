@@ -35,6 +35,9 @@ class Topics:
     def identities(self, names: Sequence[str]) -> dict[str, Identity | None]:
         return {name: Identity("new", 1) for name in names}
 
+    def limits(self, names: Sequence[str]) -> dict[str, int]:
+        return dict.fromkeys(names, 1000)
+
     def close(self) -> None:
         """There is nothing to end."""
 

@@ -1,10 +1,17 @@
 """What Kafka has of the log is known or asked for, never guessed; no cursor passes a refused record."""
 
+from uuid import UUID
+
 import pytest
 
+from bridge.changes.change import Change, StreamInfo
+from bridge.changes.envelope import Bridge, Renderer
 from bridge.delivery.sink import Resume, Stopped
+from bridge.secret import Secret
+from sinks.kafka.cursor import CursorStore
 from sinks.kafka.ends import Moved
 from sinks.kafka.place import Cursor, Place
+from sinks.kafka.sink import Kafka
 from tests.sinks.kafka_support import record
 
 GIVEN = Resume("log", 7, 40)
@@ -71,3 +78,22 @@ def test_a_cursor_stays_before_a_refused_record_and_names_what_is_owned_behind_i
     place.attempt(cursor)
     place.settle(cursor)
     assert [at for at in range(40, 50) if place.has(record(at))] == [40, 41, 43]
+
+
+@pytest.mark.parametrize("largest", [None, 20_000])
+def test_a_cursor_behind_a_batch_whose_first_record_is_refused_fits_into_a_message(
+    largest: int | None,
+) -> None:
+    properties = {} if largest is None else {"message.max.bytes": Secret(value=b"%d" % largest)}
+    sink = Kafka("b:9092", "t", delivery="transactional", properties=properties)
+    assert sink.max_records == (5000 if largest is None else 100)
+    stream = StreamInfo("s" * 63, "", "v1", "pods", "Pod")
+    change = Change(
+        "ADDED", "snapshot", 1, "ns", "n", str(UUID(int=1)), "9" * 10, 0, b"{}", {"snapshot": "a" * 16}
+    )
+    made = Renderer(Bridge("c", str(UUID(int=2))), stream).render(change, 2)
+    assert made is not None
+    owned = [made] * (sink.max_records - 1)
+    cursor = opened().behind(sink.max_records, owned, {1: "refused"})
+    assert len(cursor.also) == len(owned)
+    assert len(CursorStore.encode(cursor)) < sink.most_message_bytes - 1000

@@ -8,15 +8,16 @@ import pytest
 import trio
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from trio.lowlevel import ParkingLot
 
-from bridge.delivery.sink import Resume
+from bridge.delivery.sink import Rejected, Resume
+from bridge.secret import Secret
 from sinks.kafka import keeper as kafka_keeper
 from sinks.kafka.topics import CreateTopics
 from tests.sinks.kafka_flow import Flow
-from tests.sinks.kafka_support import context, create_topic, fresh, opened, read, sink, span
+from tests.sinks.kafka_support import context, create_topic, delivery, fresh, opened, read, record, sink, span
 
 if TYPE_CHECKING:
     from tests.components.kafka import Broker
@@ -35,11 +36,13 @@ class Said:
     Attributes:
         lost: topics that are told as new ones, each with what brings it up to date.
         doubted: topics that are new and need not have been.
+        limits: what topics take, where that has changed.
     """
 
     def __init__(self) -> None:
         self.lost: dict[str, str] = {}
         self.doubted: dict[str, str] = {}
+        self.limits: dict[str, int] = {}
         self._moved = ParkingLot()
 
     def hear(self, level: str, event: str, /, **fields: Any) -> None:
@@ -47,11 +50,18 @@ class Said:
             self.lost[fields["topic"]] = fields.get("snapshot", "")
         elif "if there was one before" in event:
             self.doubted[fields["topic"]] = fields.get("snapshot", "")
+        elif "max.message.bytes" in event:
+            self.limits[fields["topic"]] = fields["bytes"]
         self._moved.unpark_all()
 
     async def tells_of(self, topic: str) -> None:
         with trio.fail_after(60):
             while topic not in self.lost:
+                await self._moved.park()
+
+    async def tells_the_limit_of(self, topic: str) -> None:
+        with trio.fail_after(60):
+            while topic not in self.limits:
                 await self._moved.park()
 
 
@@ -75,6 +85,17 @@ async def make(kafka: Broker, topic: str, **config: str) -> None:
     await trio.to_thread.run_sync(
         lambda: create_topic(kafka.bootstrap, topic, **{"cleanup.policy": "compact"}, **config)
     )
+
+
+async def alter(kafka: Broker, topic: str, name: str, value: str) -> None:
+    def now() -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        for future in admin.incremental_alter_configs([resource]).values():
+            future.result(20)
+
+    await trio.to_thread.run_sync(now)
 
 
 async def shape(kafka: Broker, topic: str) -> tuple[int, str]:
@@ -186,3 +207,36 @@ async def test_topics_that_are_missing_at_a_start_are_doubted_when_something_was
     command = f"kube-bridge snapshot --stream pods --sink {where.name}"
     assert said.doubted == ({topic: command, f"{topic}.control": ""} if delivered else {})
     assert not said.lost
+
+
+@pytest.mark.parametrize("delivered", [0, 5])
+async def test_a_topic_that_only_the_first_record_after_a_start_names_is_doubted_as_well(
+    kafka: Broker, delivered: int, said: Said
+) -> None:
+    """At the start of a bridge no stream is known yet; one topic a namespace may well be a first one."""
+    topic, where = fresh("topic"), context(streams=())
+    namespaced = sink(kafka.bootstrap, topic + ".{namespace}", control_topic=f"{topic}.control")
+    for options in sink(kafka.bootstrap, topic), namespaced:
+        async with opened(options, where, Resume("log", 1, delivered)) as open_sink:
+            await open_sink.deliver(delivery(record(6)))
+    command = f"kube-bridge snapshot --stream pods --sink {where.name}"
+    assert said.doubted == ({topic: command} if delivered else {})
+
+
+@pytest.mark.parametrize("delivery_", MODES)
+async def test_a_limit_of_a_topic_that_is_raised_counts_soon_so_that_a_redrive_is_not_in_vain(
+    kafka: Broker, delivery_: str, said: Said
+) -> None:
+    topic = fresh("topic")
+    await make(kafka, topic, **{"max.message.bytes": "20000"})
+    large = delivery(record(1, pad=30_000))
+    properties = {"compression.type": Secret(value=b"none")}
+    async with opened(sink(kafka.bootstrap, topic, delivery=delivery_, properties=properties)) as open_sink:
+        with pytest.raises(Rejected, match="more than the 20000"):
+            await open_sink.deliver(large)
+        await alter(kafka, topic, "max.message.bytes", "50000")
+        await said.tells_the_limit_of(topic)
+        await open_sink.deliver(large)
+        assert said.limits == {topic: 50_000}
+        await open_sink.deliver(delivery(record(2)))  # no transaction begins before the last one is seen
+    assert [got.position for got in await read(kafka.bootstrap, topic)][:1] == [1]
