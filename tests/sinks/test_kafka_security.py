@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from bridge.delivery.sink import Unavailable
 from bridge.secret import Secret
 from sinks.kafka.security import Sasl, Tls
+from tests.components.process import eventually
 from tests.sinks.kafka_support import (
     START,
+    TIMEOUT,
     context,
     create_topic,
     delivery,
@@ -43,7 +45,14 @@ def allow(broker: Broker, principal: str, kind: ResourceType, name: str, *operat
         for operation in operations
     ]
     for future in admin.create_acls(bindings).values():
-        future.result(20)
+        future.result(TIMEOUT)
+    pattern, allowed = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
+    mine = AclBindingFilter(kind, name, pattern, principal, "*", AclOperation.ANY, allowed)
+
+    def known() -> bool:
+        return set(bindings) <= set(admin.describe_acls(mine).result(TIMEOUT))
+
+    eventually(known, "the broker that is asked knows them, too")
 
 
 def allow_topic(broker: Broker, principal: str, topic: str) -> None:
@@ -198,6 +207,9 @@ async def test_the_printed_commands_are_all_that_a_transactional_sink_needs(kafk
         del words[3:5]  # here nobody needs to log in
         assert words[0] == "kafka-acls"
         kafka.tool("org.apache.kafka.tools.AclCommand", *words[1:])
+    with trio.fail_after(TIMEOUT):
+        while await kafka_sink.problems(where):
+            pass  # the broker that is asked hears of them a moment later
     async with opened(kafka_sink, where) as open_sink:
         await open_sink.deliver(delivery(record(1), record(2)))
         assert (await open_sink.open(START, where)).position == 2
