@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -108,33 +108,43 @@ def read_now(broker: str, *topics: str, **options: str) -> list[Got]:
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": "10",  # else the broker waits half a second before it says that this is the end
     }
-    consumer = Consumer(configuration | options)
-    try:
-        found: dict[tuple[str, int], list[Got]] = {
-            (topic, part): []
-            for topic in topics
-            for part in sorted(consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions)
-        }
-        consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
-        ended, deadline = set[tuple[str, int]](), time.monotonic() + 60 * PATIENCE
-        while len(ended) < len(found):
-            assert time.monotonic() < deadline, f"the end of {topics} was not reached"
-            message = consumer.poll(1)
-            if message is None:
-                continue
-            where = _text(message.topic()), message.partition() or 0
-            if (error := message.error()) is not None:
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                # A commit is answered before its markers stand in the partitions: the reader waits for them.
-                _, end = consumer.get_watermark_offsets(TopicPartition(*where), cached=True)
-                if (message.offset() or 0) >= end:
-                    ended.add(where)
-                continue
-            headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
-            found[where].append(Got(_text(message.key()), message.value(), headers, where[1]))
-        return list(itertools.chain.from_iterable(found.values()))
-    finally:
-        consumer.close()
+    deadline = time.monotonic() + 60 * PATIENCE
+    while True:
+        consumer = Consumer(configuration | options)
+        try:
+            return _read_all(consumer, topics, deadline)
+        except KafkaException:  # a topic was deleted while it was read
+            if time.monotonic() > deadline:
+                raise
+        finally:
+            consumer.close()
+
+
+def _read_all(consumer: Consumer, topics: Sequence[str], deadline: float) -> list[Got]:
+    found: dict[tuple[str, int], list[Got]] = {
+        (topic, part): []
+        for topic in topics
+        for part in sorted(consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions)
+    }
+    consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
+    ended = set[tuple[str, int]]()
+    while len(ended) < len(found):
+        assert time.monotonic() < deadline, f"the end of {topics} was not reached"
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        where = _text(message.topic()), message.partition() or 0
+        if (error := message.error()) is not None:
+            if error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            # A commit is answered before its markers stand in the partitions: the reader waits for them.
+            _, end = consumer.get_watermark_offsets(TopicPartition(*where), cached=True)
+            if (message.offset() or 0) >= end:
+                ended.add(where)
+            continue
+        headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
+        found[where].append(Got(_text(message.key()), message.value(), headers, where[1]))
+    return list(itertools.chain.from_iterable(found.values()))
 
 
 def check_whole(got: Sequence[Got], count: int) -> None:
