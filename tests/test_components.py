@@ -36,7 +36,7 @@ def test_an_object_made_with_kubectl_is_in_the_history_of_etcd_at_its_resource_v
     cluster.request("DELETE", path)
 
     key = f"/registry/configmaps/{namespace}/one"
-    put, delete = cluster.history(since=created, prefix=key)  # what is older may be compacted by now
+    put, delete = cluster.history(since=created, prefix=key)
     assert put == Event(key, created, "PUT")
     assert (delete.key, delete.operation) == (key, "DELETE")
     assert created < delete.revision <= cluster.etcd.revision()

@@ -16,7 +16,7 @@ import trustme
 from tests.components.build import say
 from tests.components.kafka_properties import LOG4J, PROTOCOLS, SCRAM, Node, text_of
 from tests.components.maven import java, kafka_jars
-from tests.components.process import ComponentFailed, Server, free_port
+from tests.components.process import PATIENCE, ComponentFailed, Server, free_port
 from tests.components.small_disk import SmallDisk
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CLUSTER_ID = "kubeBridgeTestsCluster"  # 22 characters of base64url, as the broker wants them
-TOOL_SECONDS = 90
+TOOL_SECONDS = 90 * PATIENCE
 # A JVM that lives for a second is faster when it does not optimise.
 _SMALL_JVM = ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 

@@ -23,6 +23,16 @@ POLL_SECONDS = 0.05
 PATIENCE: Final = 3 if os.environ.get("CI") == "true" else 1
 TAIL_LINES = 25
 
+
+def _ports() -> range:
+    """All that there are, or of these the quarter of one of four workers."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    return range(20_000 + int(worker) % 4, 32_000, 4) if worker.isdecimal() else range(20_000, 32_000)
+
+
+_PORTS: Final = _ports()
+_given = set[int]()
+
 # "When the parent dies" means for the kernel: when the *thread* dies that started the child. A cluster
 # started in a short-lived worker thread would die with it, so all are started by this one thread, which ends
 # with the interpreter.
@@ -81,13 +91,19 @@ def free_port() -> int:
 
     A port of the ephemeral range is no good for a server that restarts on it: while the server is down, a
     client that reconnects can be given that port as its own, and connects to itself or blocks the restart.
+
+    Each is given once: a server keeps its port also while it is down, or has not started yet. So that it
+    keeps it from others' tests, too, each worker of pytest-xdist has numbers of its own.
     """
     for _ in range(200):
-        port = random.randint(20_000, 32_000)
+        port = random.choice(_PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
-    raise ComponentFailed("no free loopback port between 20000 and 32000")
+    raise ComponentFailed(f"no free loopback port in {_PORTS}")
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:

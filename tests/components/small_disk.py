@@ -57,12 +57,19 @@ class SmallDisk:
         (self._seen / _FILLER).unlink()
 
     def __enter__(self) -> Self:
-        eventually(self._mounted, "a small disk")
+        try:
+            eventually(self._mounted, "a small disk")
+        except BaseException:
+            self._unmount()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._unmount()
+
+    def _unmount(self) -> None:
         self._keeper.kill()
         self._keeper.wait()
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
 from tests.components.cluster import Cluster
-from tests.components.process import ComponentFailed, eventually
+from tests.components.process import PATIENCE, ComponentFailed, eventually
 
 __all__ = [
     "Kubeconfig",
@@ -115,8 +115,8 @@ class Program:
 
     @property
     def err(self) -> str:
-        """Standard error so far."""
-        return self._err.decode()
+        """Standard error so far; it may end in the middle of a character."""
+        return self._err.decode(errors="ignore")
 
     def records(self) -> list[Record]:
         """The JSON documents on standard output so far."""
@@ -151,7 +151,8 @@ class Program:
         self.process.send_signal(number)
 
     def end(self, *, seconds: float = 60) -> int:
-        """Wait until it ends by itself; returns the exit code."""
+        """Wait until it ends by itself; returns the exit code. In CI `PATIENCE` times as long."""
+        seconds *= PATIENCE
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -24,10 +24,11 @@ def service(cluster: Cluster, namespace: str, start_service: StartService) -> Se
         "name": "cm", "apiVersion": "v1", "kind": "ConfigMap", "namespaces": [namespace],
     }  # fmt: skip
     service = start_service(cluster, [stream])
-    service.document["sinks"].append(
-        {"name": "other", "type": "jsonlines", "path": str(service.folder / "other.jsonl")}
-    )
-    service.start().wait_types("first", "ADDED")
+    other = service.folder / "other.jsonl"
+    service.document["sinks"].append({"name": "other", "type": "jsonlines", "path": str(other)})
+    service.start().wait_listed()
+    service.wait(lambda: any(r.get("phase") == "end" for r in records(other)), "the other sink's")
+    service.program.wait_err('"live"')
     return service
 
 
@@ -216,7 +217,6 @@ def test_a_bridge_without_dead_letters_lists_none(service: Service, run_bridge: 
 def test_a_log_that_was_rotated_by_others_is_opened_anew_at_sighup(
     service: Service, cluster: Cluster, namespace: str
 ) -> None:
-    service.wait_listed()
     rotated = service.folder / "out.jsonl.1"
     service.out.rename(rotated)
     service.program.signal(signal.SIGHUP)

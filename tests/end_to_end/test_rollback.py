@@ -81,6 +81,12 @@ class Feed:
         cluster = actual(self._cluster, [self.path])
         self.service.wait(lambda: self.table() == cluster, "the topic to equal the cluster", seconds=60)
 
+    def start(self) -> None:
+        """Returns when the first listing has ended, and the topic is the cluster."""
+        self.service.start()
+        self.service.wait(lambda: self.resyncs("firstStart") == 1, "the first listing", seconds=60)
+        self.wait_equal()
+
     def lose_topics(self) -> None:
         """Somebody deletes them."""
         admin = AdminClient({"bootstrap.servers": self._broker.bootstrap})
@@ -122,8 +128,7 @@ def live_on_and_roll_back(feed: Feed, copy: Path, back_up: BackUp) -> None:
     """The topic gets deletions, recreations and an object that the copy has never heard of."""
     service = feed.service
     feed.create("kept", "deleted", "recreated", "modified")
-    service.start()
-    feed.wait_equal()
+    feed.start()
     back_up(service, copy)
     feed.delete("deleted")
     feed.delete("recreated")
@@ -169,8 +174,7 @@ def test_a_state_that_was_rolled_back_is_refused_or_brought_up_to_date(
 def test_topics_that_were_deleted_under_a_running_bridge_equal_the_cluster_again(feed: Feed) -> None:
     feed.resync_on_state_loss()
     feed.create("kept", "deleted")
-    feed.service.start()
-    feed.wait_equal()
+    feed.start()
     feed.lose_topics()
     feed.delete("deleted")
     feed.wait_equal()

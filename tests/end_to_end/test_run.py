@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.components.cluster import Cluster
@@ -24,10 +25,10 @@ def configmaps(namespace: str) -> list[dict[str, object]]:
 
 @pytest.fixture
 def service(cluster: Cluster, namespace: str, start_service: StartService) -> Service:
-    """A service over the test's namespace, where one ConfigMap exists; it was live and was killed."""
+    """A service over the test's namespace, where one ConfigMap exists; its first listing has ended."""
     cluster.request("POST", CONFIGMAPS.format(namespace), configmap("first"))
     service = start_service(cluster, configmaps(namespace))
-    service.start().wait_types("first", "ADDED")
+    service.start().wait_listed()
     return service
 
 
@@ -136,20 +137,28 @@ def test_sigterm_in_the_middle_of_a_burst_drains_and_a_restart_repeats_nothing(
     service: Service, cluster: Cluster, namespace: str
 ) -> None:
     path = CONFIGMAPS.format(namespace)
+    names = ["first"]
+
+    def create(client: httpx.Client) -> None:
+        client.post(path, json=configmap(f"burst-{len(names)}")).raise_for_status()
+        names.append(f"burst-{len(names)}")
+
     with cluster.client() as client:
-        for number in range(120):
-            client.post(path, json=configmap(f"burst-{number}")).raise_for_status()
-            if number == 60:
-                service.program.signal(signal.SIGTERM)
+        for _ in range(60):
+            create(client)
+        service.program.signal(signal.SIGTERM)
+        while service.program.process.poll() is None:
+            create(client)
+        create(client)
     assert service.program.end(seconds=40) == 0
     content = service.out.read_bytes()
     assert content.endswith(b"\n")
-    assert len(service.records()) < 120
+    assert len(service.changes()) < len(names)
     service.start()
-    service.wait(lambda: len(service.changes()) >= 121, "the rest of the burst")
+    service.wait(lambda: len(service.changes()) >= len(names), "the rest of the burst")
     service.kill()
     assert service.out.read_bytes().startswith(content)
-    assert [record["name"] for record in service.changes()] == ["first", *(f"burst-{n}" for n in range(120))]
+    assert [record["name"] for record in service.changes()] == names
     assert fold(service.records()) == actual(cluster, [path])
 
 

@@ -3,6 +3,7 @@
 import base64
 import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,15 @@ def write(cluster: Cluster, path: str, names: range, size: int) -> None:
 
 
 @pytest.fixture
-def silent() -> "socket.socket":
-    """Accepts connections, and answers none of them."""
-    return socket.create_server(("127.0.0.1", 0))
+def silent() -> Iterator[int]:
+    """A port that accepts connections, and answers none of them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 def test_a_file_beside_a_frozen_broker_and_a_silent_webhook_has_everything_in_bounded_memory(
     cluster: Cluster, namespace: str, start_service: StartService, start_kafka: "StartKafka",
-    silent: socket.socket,
+    silent: int,
 ) -> None:  # fmt: skip
     broker, path = start_kafka(), CONFIGMAPS.format(namespace)
     stream: dict[str, object] = {
@@ -58,25 +60,24 @@ def test_a_file_beside_a_frozen_broker_and_a_silent_webhook_has_everything_in_bo
             "name": "events", "type": "kafka", "bootstrapServers": broker.bootstrap, "topic": namespace,
             "createTopics": {"partitions": 1}, "properties": {"message.max.bytes": 2_000_000},
         },
-        {"name": "hook", "type": "webhook", "url": f"http://127.0.0.1:{silent.getsockname()[1]}/"},
+        {"name": "hook", "type": "webhook", "url": f"http://127.0.0.1:{silent}/"},
     ]  # fmt: skip
-    with silent:
-        service.start().wait_listed()
-        write(cluster, path, range(5), LARGE)
-        service.wait(lambda: fold(service.records()) == actual(cluster, [path]), "the file, all healthy")
-        before = resident(service)
-        broker.pause()
-        write(cluster, path, range(5, 105), LARGE)
-        write(cluster, path, range(105, 305), 100)
-        exists = actual(cluster, [path])
-        service.wait(lambda: fold(service.records()) == exists, "the file, two frozen", seconds=60)
-        assert resident(service) - before < SPARE
-        broker.resume()
-        wanted = {f"n{number}" for number in range(305)}
+    service.start().wait_listed()
+    write(cluster, path, range(5), LARGE)
+    service.wait(lambda: fold(service.records()) == actual(cluster, [path]), "the file, all healthy")
+    before = resident(service)
+    broker.pause()
+    write(cluster, path, range(5, 105), LARGE)
+    write(cluster, path, range(105, 305), 100)
+    exists = actual(cluster, [path])
+    service.wait(lambda: fold(service.records()) == exists, "the file, two frozen", seconds=60)
+    assert resident(service) - before < SPARE
+    broker.resume()
+    wanted = {f"n{number}" for number in range(305)}
 
-        def keys() -> set[str]:
-            found = broker.read(namespace, 2_000, quiet=8)
-            return {message.key.rpartition("/")[2] for message in found}
+    def keys() -> set[str]:
+        found = broker.read(namespace, 2_000, quiet=8)
+        return {message.key.rpartition("/")[2] for message in found}
 
-        service.wait(lambda: keys() >= wanted, "the topic to have everything", seconds=120)
+    service.wait(lambda: keys() >= wanted, "the topic to have everything", seconds=120)
     assert service.stop() == 0

@@ -153,7 +153,7 @@ class Terminal:
 
     @property
     def shown(self) -> str:
-        return self._shown.decode().replace("\r\n", "\n")
+        return self._shown.decode(errors="ignore").replace("\r\n", "\n")
 
 
 def on_a_terminal(cluster: Cluster, namespace: str, folder: Path, **environ: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.components.cluster import Cluster
-from tests.components.process import free_port
+from tests.components.process import PATIENCE, free_port
 from tests.end_to_end.objects import CONFIGMAPS, configmap
 from tests.end_to_end.program import Kubeconfig, RunBridge, clean_environment
 
@@ -170,7 +170,12 @@ def test_a_reader_that_leaves_ends_it_quietly_with_0(
         )
         environ = clean_environment(tmp_path, {"KUBECONFIG": str(cluster.kubeconfig)})
         done = subprocess.run(
-            ["bash", "-c", script], check=False, capture_output=True, env=environ, timeout=30, cwd=tmp_path
+            ["bash", "-c", script],
+            check=False,
+            capture_output=True,
+            env=environ,
+            timeout=30 * PATIENCE,
+            cwd=tmp_path,
         )
         assert done.returncode == 0
         assert done.stderr == b""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 import trustme
 
 from bridge.kubernetes.access import Wanted, missing_permissions
@@ -18,6 +19,7 @@ from bridge.kubernetes.connection import Connection
 from bridge.kubernetes.discovery import discover, identify_cluster
 from bridge.kubernetes.reach import adhoc_connection
 from tests.components.cluster import Cluster
+from tests.components.process import eventually
 
 pytest_plugins = ["tests.components.fixtures"]
 
@@ -59,7 +61,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     found.kubectl("wait", "--for=condition=Established", "crd/widgets.reach.example.com")
     with found.client() as client:
         # Discovery follows a moment after the condition.
-        assert any("Widget" in client.get("/apis/reach.example.com/v1").text for _ in range(500))
+        eventually(lambda: "Widget" in client.get("/apis/reach.example.com/v1").text, "Widgets")
     yield found
     found.request("DELETE", f"{CRDS}/widgets.reach.example.com")
 
@@ -73,6 +75,19 @@ def connect(server: Cluster, folder: Path, user: Any = None, cluster: Any = None
     path = folder / "kubeconfig"
     path.write_text(json.dumps(config))
     return adhoc_connection(kubeconfig=path, environ={})
+
+
+async def until_allowed(server: Cluster, account: str, resource: str, name: str = "") -> None:
+    """Until the server's own answer knows of a binding, of which it hears a moment after it has stored it."""
+    asked = {"verb": "watch", "namespace": "default", "resource": resource, "name": name}
+    user = f"system:serviceaccount:default:{account}"
+    review = {"spec": {"user": user, "resourceAttributes": asked}}
+
+    def allowed() -> bool:
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(server.request("POST", path, review)["status"]["allowed"])
+
+    await trio.to_thread.run_sync(eventually, allowed, f"{account} may watch {resource}")
 
 
 async def catalog_of(server: Cluster, folder: Path) -> Catalog:
@@ -268,6 +283,7 @@ rules:
         server.kubectl("apply", "-f", "-", input=role)
         binding = ["create", "rolebinding", "reach", "-n", "default", "--role=reach"]
         server.kubectl(*binding, "--serviceaccount=default:reach")
+        await until_allowed(server, "reach", "pods")
         assert [one.stream for one in await missing_permissions(api, wanted)] == ["d"]
 
 
@@ -287,6 +303,7 @@ async def test_rights_for_one_name_are_seen_when_the_name_is_selected(
         "--serviceaccount=default:named",
     ]
     server.kubectl(*binding)
+    await until_allowed(server, "named", "configmaps", "one")
     (configmaps,) = (await catalog_of(server, tmp_path)).resolve("configmaps")
     account = {"token": server.service_account_token("default", "named")}
     async with ApiServer(connect(server, tmp_path, account)) as api:

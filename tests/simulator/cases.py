@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tests.components.process import PATIENCE
 from tests.simulator.differential import GROUP, Case
 
 MAPS = "/api/v1/namespaces/{ns}/configmaps"
 EVENTS = "/api/v1/namespaces/{ns}/events"
 WIDGETS = f"/apis/{GROUP}/v1/namespaces/{{ns}}/widgets"
 FUTURE = "99999999"
-WATCH = {"watch": "1", "timeoutSeconds": "1"}
+WATCH = {"watch": "1", "timeoutSeconds": str(PATIENCE)}
 STREAMED = WATCH | {
     "sendInitialEvents": "true",
     "resourceVersionMatch": "NotOlderThan",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import trio
 
+from tests.components.process import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GROUP = "differential.kube-bridge.dev"
-READ_SECONDS = 20
+READ_SECONDS = 20 * PATIENCE
 
 CRD = {
     "metadata": {"name": f"widgets.{GROUP}"},
@@ -126,7 +128,7 @@ class Side:
     def reduce(self, body: bytes) -> Any:
         """JSON documents, one or one a line, as shapes; other text as it is."""
         text = body.decode()
-        if not text.lstrip().startswith("{"):
+        if text and not text.lstrip().startswith("{"):
             return self.normal(text)
         if text.startswith("{\n"):  # pretty-printed for a client that does not ask for plain JSON
             return [shape(json.loads(text, object_pairs_hook=Pairs), self)]

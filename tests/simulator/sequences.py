@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.components.process import PATIENCE
 from tests.simulator.cases import EVENTS, MAPS, WIDGETS
 from tests.simulator.differential import Pairs, shape
 
@@ -36,7 +37,7 @@ async def play(side: Side, sequence: Sequence) -> list[Any]:
     """Performs the writes, and watches them from before: so nothing depends on who is faster."""
     now = (await side.client.get(side.fill(sequence.path))).json()["metadata"]["resourceVersion"]
     await sequence.writes(side)
-    query = {"watch": "1", "timeoutSeconds": "1", "resourceVersion": now} | dict(sequence.query)
+    query = {"watch": "1", "timeoutSeconds": str(PATIENCE), "resourceVersion": now} | dict(sequence.query)
     body = (await side.client.get(side.fill(sequence.path), params=query)).content
     lines = body.split(b"\n")
     assert lines.pop() == b"", "a clean end stands between lines"

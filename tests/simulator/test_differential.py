@@ -15,7 +15,8 @@ import trio
 
 import bridge.simulator
 from bridge.simulator import Simulator
-from tests.simulator.cases import CASES, LIMITED_CASES, MAPS, OLD_LIES, WIDGETS
+from tests.components.process import PATIENCE
+from tests.simulator.cases import CASES, EVENTS, LIMITED_CASES, MAPS, OLD_LIES, WIDGETS
 from tests.simulator.differential import GROUP, Side, differences, prepare
 from tests.simulator.sequences import SEQUENCES, Sequence, play
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.components.fixtures"]
 
 AT_ONCE = 10
+COLUMN = {"name": "Name", "type": "string", "jsonPath": ".metadata.name"}
 T = TypeVar("T")
 _numbers = itertools.count(1)
 
@@ -81,6 +83,10 @@ async def allow_listing_events(side: Side, cluster: Cluster) -> None:
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "limited"}
     subject = {"kind": "ServiceAccount", "name": "limited", "namespace": side.namespace}
     await side.write("POST", f"{roles}/rolebindings", metadata | {"roleRef": role, "subjects": [subject]})
+    headers, path = {"Authorization": f"Bearer {side.facts['limited']}"}, side.fill(EVENTS)
+    with trio.fail_after(20 * PATIENCE):
+        while not (await side.client.get(path, headers=headers)).is_success:
+            pass  # it hears of a binding a moment after it has stored it
 
 
 async def both(simulator: Side, server: Side, do: Callable[[Side], Awaitable[T]]) -> tuple[T, T]:
@@ -147,7 +153,7 @@ async def test_its_bytes_are_those_of_the_real_encoder(cluster: Cluster) -> None
     async with simulated() as simulator, real(cluster) as server:
         for path in (f"{MAPS}/c1", f"{WIDGETS}/w1", MAPS, WIDGETS):
             assert await raw(simulator, path) == await raw(server, path)
-        streamed = f"{WIDGETS}?watch=1&timeoutSeconds=1&resourceVersion=0"
+        streamed = f"{WIDGETS}?watch=1&timeoutSeconds={PATIENCE}&resourceVersion=0"
         assert await raw(simulator, streamed) == await raw(server, streamed)
 
 
@@ -182,9 +188,11 @@ async def edit_definition(side: Side, group: str) -> tuple[str, str, int]:
     await side.write("POST", crds, {"metadata": {"name": f"gadgets.{group}"}, "spec": spec})
     path = f"/apis/{group}/v1/namespaces/{side.namespace}/gadgets"
     before = (await listed(side, path))["metadata"]["resourceVersion"]
-    with trio.fail_after(20):
+    with trio.fail_after(20 * PATIENCE):
         async with side.client.stream("GET", path, params={"watch": "1", "resourceVersion": before}) as watch:
-            await side.patch(f"{crds}/gadgets.{group}", {"spec": {"names": {"shortNames": ["gg"]}}})
+            # Not of its names: the server would accept them a moment later, which is another change.
+            changed = version | {"additionalPrinterColumns": [COLUMN]}
+            await side.patch(f"{crds}/gadgets.{group}", {"spec": {"versions": [changed]}})
             assert await watch.aread() == b""
     await listed(side, path)
     query = {"watch": "1", "resourceVersion": before, "timeoutSeconds": "5"}
@@ -194,7 +202,7 @@ async def edit_definition(side: Side, group: str) -> tuple[str, str, int]:
 
 async def listed(side: Side, path: str) -> Any:
     """A list, as soon as the server can give one."""
-    with trio.fail_after(20):
+    with trio.fail_after(20 * PATIENCE):
         while True:
             answer = await side.client.get(path)
             if answer.is_success:

@@ -12,6 +12,7 @@ from bridge.changes.change import Change
 from bridge.delivery.pacing import Retry
 from bridge.delivery.worker import Hooks, Plan, Worker
 from bridge.logs import Incidents
+from tests.components.process import PATIENCE
 from tests.delivery.fakes import MemoryLog
 from tests.sinks.kafka_support import BRIDGE, PODS, START, check_whole, fresh
 
@@ -25,7 +26,7 @@ KEYS = 7
 BATCH = 20
 _PACE_SECONDS = 0.1
 _MORE = 5 * BATCH
-_PATIENCE_SECONDS = 120
+_PATIENCE_SECONDS = 120 * PATIENCE
 _TROUBLE = ("sink takes no records", "kafka does not answer")
 
 

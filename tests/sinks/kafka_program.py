@@ -19,6 +19,7 @@ from bridge.delivery.sink import Resume
 from bridge.delivery.worker import Plan, Worker
 from sinks.kafka.sink import Kafka
 from sinks.kafka.topics import CreateTopics
+from tests.components.process import PATIENCE
 from tests.sinks import program
 from tests.sinks.program import FixedLog
 
@@ -53,7 +54,7 @@ async def main(arguments: Sequence[str], teller: Connection | None) -> None:
     worker = Worker(plan, sink, log, Resume("log", 1, log.position))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        drained = await worker.drain(trio.current_time() + 120)
+        drained = await worker.drain(trio.current_time() + 120 * PATIENCE)
         nursery.cancel_scope.cancel()
     if not drained:
         sys.exit(f"not drained: {worker.stats}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -19,7 +19,7 @@ from bridge.changes.envelope import Bridge, Format, Renderer
 from bridge.delivery.sink import Context, Delivery, Record, Resume
 from sinks.kafka.sink import Kafka
 from sinks.kafka.topics import CreateTopics
-from tests.components.process import eventually
+from tests.components.process import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BRIDGE = Bridge("c", "cluster-uid")
 PODS = StreamInfo("pods", "", "v1", "pods", "Pod")
 START = Resume("log", 1, 0)
+TIMEOUT = 20 * PATIENCE
+"""Seconds that one answer of a broker may take."""
 _numbers = itertools.count(1)
 
 
@@ -90,7 +92,10 @@ class Got:
 
 
 async def read(broker: str, *topics: str, **options: str) -> list[Got]:
-    """All committed messages of these topics; topics and partitions one after the other."""
+    """All committed messages of these topics; topics and partitions one after the other.
+
+    A transaction that is open is waited for.
+    """
     return await trio.to_thread.run_sync(lambda: read_now(broker, *topics, **options))
 
 
@@ -103,29 +108,43 @@ def read_now(broker: str, *topics: str, **options: str) -> list[Got]:
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": "10",  # else the broker waits half a second before it says that this is the end
     }
-    consumer = Consumer(configuration | options)
-    try:
-        found: dict[tuple[str, int], list[Got]] = {
-            (topic, part): []
-            for topic in topics
-            for part in sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        }
-        consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
-        ended, deadline = set[tuple[str, int]](), time.monotonic() + 60
-        while len(ended) < len(found):
-            assert time.monotonic() < deadline, f"the end of {topics} was not reached"
-            message = consumer.poll(1)
-            if message is None:
-                continue
-            where = _text(message.topic()), message.partition() or 0
-            if message.error() is not None:
+    deadline = time.monotonic() + 60 * PATIENCE
+    while True:
+        consumer = Consumer(configuration | options)
+        try:
+            return _read_all(consumer, topics, deadline)
+        except KafkaException:  # a topic was deleted while it was read
+            if time.monotonic() > deadline:
+                raise
+        finally:
+            consumer.close()
+
+
+def _read_all(consumer: Consumer, topics: Sequence[str], deadline: float) -> list[Got]:
+    found: dict[tuple[str, int], list[Got]] = {
+        (topic, part): []
+        for topic in topics
+        for part in sorted(consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions)
+    }
+    consumer.assign([TopicPartition(topic, part, 0) for topic, part in found])
+    ended = set[tuple[str, int]]()
+    while len(ended) < len(found):
+        assert time.monotonic() < deadline, f"the end of {topics} was not reached"
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        where = _text(message.topic()), message.partition() or 0
+        if (error := message.error()) is not None:
+            if error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            # A commit is answered before its markers stand in the partitions: the reader waits for them.
+            _, end = consumer.get_watermark_offsets(TopicPartition(*where), cached=True)
+            if (message.offset() or 0) >= end:
                 ended.add(where)
-                continue
-            headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
-            found[where].append(Got(_text(message.key()), message.value(), headers, where[1]))
-        return list(itertools.chain.from_iterable(found.values()))
-    finally:
-        consumer.close()
+            continue
+        headers = {_text(name): _text(value) for name, value in list(message.headers() or ())}
+        found[where].append(Got(_text(message.key()), message.value(), headers, where[1]))
+    return list(itertools.chain.from_iterable(found.values()))
 
 
 def check_whole(got: Sequence[Got], count: int) -> None:
@@ -147,10 +166,10 @@ def create_topic(broker: str, name: str, **config: str) -> None:
     made = admin.create_topics([NewTopic(name, partitions, 1, config=config)])
     made |= admin.create_topics([NewTopic(f"{name}.control", 1, 1)])
     for future in made.values():
-        future.result(20)
+        future.result(TIMEOUT)
     eventually(lambda: all(_known(admin, topic) for topic in made), f"{name} is there")
 
 
 def _known(admin: AdminClient, topic: str) -> bool:
-    partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions.values()
+    partitions = admin.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions.values()
     return bool(partitions) and all(partition.leader > 0 for partition in partitions)

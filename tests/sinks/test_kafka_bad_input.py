@@ -17,7 +17,7 @@ from sinks.kafka.cursor import CursorStore, Unreadable
 from sinks.kafka.errors import connection_trouble, delivery_trouble
 from sinks.kafka.plan import Plan
 from sinks.kafka.security import Sasl, Tls
-from tests.components.process import free_port
+from tests.components.process import PATIENCE, free_port
 from tests.sinks.kafka_support import START, context, fresh, sink
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def complaint(address: str, **options: Any) -> tuple[str, str]:
     kafka = sink(address, fresh("topic"), **options)
     (checked,) = await kafka.problems(context())
     async with kafka:
-        with trio.fail_after(25), pytest.raises(Unavailable) as error:
+        with trio.fail_after(25 * PATIENCE), pytest.raises(Unavailable) as error:
             await kafka.open(START, context())
     assert "\n" not in str(error.value)
     assert str(error.value).split("(")[0] == checked.split("(")[0]

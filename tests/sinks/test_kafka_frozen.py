@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from sinks.kafka import keeper as kafka_keeper
+from tests.components.process import PATIENCE
 from tests.sinks.kafka_flow import Flow
 from tests.sinks.kafka_support import fresh, read, sink
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from tests.components.fixtures import StartKafka
     from tests.components.kafka import Broker
 
-SECONDS = 12
+SECONDS = 12 * PATIENCE
+"""What the sink waits for an answer, and a moment."""
 
 
 async def at_open(broker: Broker, flow: Flow) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.components.process import PATIENCE
 from tests.sinks import kafka_program
 from tests.sinks.kafka_support import fresh, read_now
 
@@ -28,7 +29,7 @@ BRIDGES = 3
 """Killed side by side, each with a log, a topic and a transactional id of its own: a run mostly waits."""
 COUNT = 10_000
 RECORDS = 20
-WAIT_SECONDS = 90
+WAIT_SECONDS = 90 * PATIENCE
 # Each run is forked from a process that has imported everything: a start costs no second.
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.sinks.kafka_program", "sinks.kafka.session"])
@@ -52,7 +53,9 @@ class Bridge:
         """One run that ends at a crash point."""
         command = [sys.executable, "-m", "tests.sinks.kafka_program", *self.arguments()]
         environment = os.environ | {"KUBE_BRIDGE_CRASH": point}
-        done = subprocess.run(command, check=False, capture_output=True, timeout=60, env=environment)
+        done = subprocess.run(
+            command, check=False, capture_output=True, timeout=WAIT_SECONDS, env=environment
+        )
         assert done.returncode == -9, done.stderr[-3000:]
 
     def start(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ from sinks.kafka import link as kafka_link
 from tests.sinks.kafka_support import check_whole, fresh, opened, read, sink, span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sinks.kafka.sink import Kafka
     from tests.components.kafka import Broker
 
@@ -24,18 +23,35 @@ UNDER_WAY = 20
 
 
 class Pipeline:
-    """Delivers batches as the worker does: several on their way, and after a failure all from it on again."""
+    """Delivers batches as the worker does: several on their way, and after a failure all from it on again.
 
-    def __init__(self, kafka: Kafka, batches: Sequence[Delivery]) -> None:
+    There is always another one until `enough` is set: however fast a machine is, an outage meets some.
+    """
+
+    def __init__(self, kafka: Kafka) -> None:
         self.complaints: list[str] = []
         self.done = 0
         self.under_way = trio.Event()
+        self.enough = False
         self._kafka = kafka
-        self._batches = batches
+        self._batches: list[Delivery] = []
+
+    @property
+    def records(self) -> int:
+        """Position of the newest."""
+        return BATCH * len(self._batches)
 
     async def run(self, pace: float) -> None:
-        while self.done < len(self._batches):
+        while not self.enough or self.done < len(self._batches):
             await self._round(pace)
+
+    def _next(self, index: int) -> Delivery | None:
+        """The batch with this number; it is the same when it comes again."""
+        if index == len(self._batches):
+            if self.enough:
+                return None
+            self._batches.append(span(self.records + 1, self.records + BATCH, keys=KEYS))
+        return self._batches[index]
 
     async def _round(self, pace: float) -> None:
         """Calls begin in order, until one fails; those behind it are given up."""
@@ -44,9 +60,9 @@ class Pipeline:
         async with trio.open_nursery() as nursery:
             free = trio.Semaphore(self._kafka.concurrency)
 
-            async def call(index: int) -> None:
+            async def call(index: int, batch: Delivery) -> None:
                 try:
-                    await self._kafka.deliver(self._batches[index])
+                    await self._kafka.deliver(batch)
                 except Unavailable as error:
                     self.complaints.append(error.reason)
                     nursery.cancel_scope.cancel()
@@ -58,9 +74,12 @@ class Pipeline:
                         self.under_way.set()
                     free.release()
 
-            for index in range(first, len(self._batches)):
+            for index in itertools.count(first):
                 await free.acquire()
-                nursery.start_soon(call, index)
+                batch = self._next(index)
+                if batch is None:
+                    return
+                nursery.start_soon(call, index, batch)
                 await trio.sleep(pace)
 
 
@@ -70,17 +89,17 @@ async def test_an_outage_loses_nothing_and_keeps_the_order_of_each_key(
 ) -> None:
     """Longer than the sink's patience, so the worker is told and comes again, several times."""
     monkeypatch.setattr(kafka_link, "PATIENCE_SECONDS", 2.0)
-    broker, topic, count = hurt_kafka, fresh("topic"), 100 * BATCH
-    batches = [span(n, n + BATCH - 1, keys=KEYS) for n in range(1, count, BATCH)]
+    broker, topic = hurt_kafka, fresh("topic")
     async with opened(sink(broker.bootstrap, topic)) as kafka:
-        pipeline = Pipeline(kafka, batches)
+        pipeline = Pipeline(kafka)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pipeline.run, 0.01)
             await pipeline.under_way.wait()
             await trio.to_thread.run_sync(hurt, broker, how)
+            pipeline.enough = True
         assert pipeline.complaints, "the worker was told"
         assert set(pipeline.complaints) <= {"connect", "silent", "order"}
-    check_whole(await read(broker.bootstrap, topic), count)
+    check_whole(await read(broker.bootstrap, topic), pipeline.records)
 
 
 def hurt(broker: Broker, how: str) -> None:

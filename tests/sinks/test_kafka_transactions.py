@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,12 +17,14 @@ from sinks.kafka.place import Cursor
 from sinks.kafka.sink import Kafka
 from tests.sinks.kafka_support import (
     START,
+    TIMEOUT,
     context,
     create_topic,
     delivery,
     fresh,
     opened,
     read,
+    read_now,
     record,
     sink,
     span,
@@ -326,24 +327,24 @@ async def test_an_open_end_is_asked_for_never_guessed(
 
 
 class Sleeping(Producer):
-    """A producer whose machine sleeps longer than a transaction may last, once."""
+    """A producer whose machine sleeps, once, until Kafka has ended the transaction."""
 
-    slept = False
+    where: tuple[str, str] | None
 
     def commit_transaction(self, timeout: float = 0) -> None:
-        if not Sleeping.slept:
-            Sleeping.slept = True
-            self.flush(10)
-            time.sleep(4)  # Kafka's own clock decides
+        if Sleeping.where is not None:
+            self.flush(TIMEOUT)
+            read_now(*Sleeping.where)  # which waits for the end of what is open
+            Sleeping.where = None
         super().commit_transaction(timeout)
 
 
 async def test_a_transaction_that_lasted_too_long_is_no_other_instance(
     kafka: Broker, topic: str, where: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Sleeping, "slept", False)
+    monkeypatch.setattr(Sleeping, "where", (kafka.bootstrap, topic), raising=False)
     monkeypatch.setattr(kafka_transactions, "Producer", Sleeping)
-    properties = {"transaction.timeout.ms": Secret(value=b"2000")}
+    properties = {"transaction.timeout.ms": Secret(value=b"5000")}
     async with opened(transactional(kafka, topic, properties=properties), where) as open_sink:
         with pytest.raises(Unavailable, match="took too long"):
             await open_sink.deliver(span(1, 4))

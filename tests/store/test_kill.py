@@ -15,6 +15,7 @@ import pytest
 from bridge.changes.change import Change
 from bridge.changes.reconcile import Inventory
 from bridge.store.log import SqliteLog
+from tests.components.process import PATIENCE
 from tests.store.samples import PODS
 
 POINTS = ("log.begin", "log.written", "log.grouped", "log.committed", "log.trimmed", "log.folded")
@@ -36,7 +37,7 @@ class Lives:
         command = [sys.executable, "-m", "tests.store.victim", str(self.directory), str(self.first)]
         victim = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
         try:
-            output, _ = victim.communicate(timeout=60 if crash else seconds)
+            output, _ = victim.communicate(timeout=60 * PATIENCE if crash else seconds)
         except subprocess.TimeoutExpired:
             victim.kill()
             output, _ = victim.communicate()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.store.log import SqliteLog
+from tests.components.process import PATIENCE
 from tests.store.reading import flat, read_all
 
 POINTS = ("log.buried", "log.redriven", "log.purged", "log.dropped", "log.written", "log.committed")
@@ -32,7 +33,7 @@ class Lives:
         arguments = [str(self.directory), str(self.first)]
         victim = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, env=environment)
         try:
-            output, _ = victim.communicate(timeout=60 if crash else seconds)
+            output, _ = victim.communicate(timeout=60 * PATIENCE if crash else seconds)
         except subprocess.TimeoutExpired:
             victim.kill()
             output, _ = victim.communicate()

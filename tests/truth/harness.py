@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 
 from bridge.faults import POINTS
 from tests.components.cluster import Cluster
-from tests.components.process import eventually
+from tests.components.process import PATIENCE, eventually
 from tests.truth.load import CRD, GROUP, RESOURCES, Loader
 from tests.truth.oracle import Fact, Judgement, facts_of_lines, ids_of_lines, judge
 
@@ -132,7 +132,7 @@ class Bridge:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.running.terminate()
-        return self.running.wait(60)
+        return self.running.wait(60 * PATIENCE)
 
     def lines(self) -> list[bytes]:
         """Whole lines of the file so far."""
@@ -240,7 +240,7 @@ def _one_life(bridge: Bridge, crash: str, rng: random.Random) -> str:
     """Start the bridge and kill it; returns where it died."""
     bridge.start(crash)
     if crash:
-        if bridge.crashed(20):
+        if bridge.crashed(20 * PATIENCE):
             return crash.partition(":")[0]
         bridge.kill()
         return f"{crash} not reached"
@@ -253,6 +253,6 @@ def _one_life(bridge: Bridge, crash: str, rng: random.Random) -> str:
 def _catch_up(bridge: Bridge, history: list[Fact]) -> None:
     """Wait until the file is as long as the truth, or stopped growing for long."""
     expected = len(history)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 180 * PATIENCE
     while len(facts_of_lines(bridge.lines())) < expected and time.monotonic() < deadline:
         time.sleep(0.5)
