@@ -8,6 +8,7 @@ slots are lost for ever (https://github.com/encode/httpcore/issues/1093); here n
 
 import math
 from base64 import b64encode
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Self
 from urllib.parse import unquote_to_bytes
@@ -35,6 +36,9 @@ _LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1, ke
 _FAILURES: Final = (httpx.HTTPError, socksio.SOCKSError)  # the latter comes through httpcore as it is
 _DEAD: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
+_ROTATIONS: Final = 8
+"""So many passwords of a proxy are known to be secret: more than are on their way at once."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -60,7 +64,7 @@ class Client:
         self._proxy = proxy
         self._room = trio.Semaphore(limit, max_value=limit)
         self._idle: list[_Line] = []
-        self._pairs: set[tuple[bytes, bytes]] = set()
+        self._pairs: deque[tuple[bytes, bytes]] = deque(maxlen=_ROTATIONS)
 
     @property
     def passwords(self) -> list[bytes]:
@@ -150,7 +154,8 @@ class Client:
             await line.aclose()
         if proxy:
             self._target = msgspec.structs.replace(self._target, proxy=str(proxy.url))
-            self._pairs |= {proxy.raw_auth} if proxy.raw_auth else set()
+            if proxy.raw_auth and proxy.raw_auth not in self._pairs:
+                self._pairs.append(proxy.raw_auth)
         return _Line(httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=proxy), context, proxy)
 
     async def _on(self, line: "_Line", request: httpx.Request, until: trio.CancelScope) -> Answer:
