@@ -14,13 +14,14 @@ from bridge.config.fields import settings_of
 from bridge.config.problems import Place, nearest
 from bridge.config.records import Record, Setting
 from bridge.config.shapes import Object, decode_settings, object_schema
+from bridge.delivery.sink import Sink
 
 __all__ = ["GROUP", "SinkObject", "installed", "load_sink", "type_problem"]
 
 GROUP = "kube_bridge.sinks"
 """Entry point group: the name is the `type` in the configuration, the object is the sink's class."""
 
-
+_CONTRACT = tuple(name for name, part in vars(Sink).items() if callable(part) or isinstance(part, property))
 _UNKNOWN = "This sink cannot be imported here, so its keys are not known."
 
 
@@ -56,6 +57,10 @@ def load_sink(entry: EntryPoint, common: tuple[Setting, ...]) -> type[Any]:
         settings = settings_of(sink)
     except (TypeError, NameError) as error:
         raise TypeError(f"has no usable options ({error}); report it to whoever made this sink") from error
+    fields = {setting.name for setting in settings}
+    lacking = [name for name in _CONTRACT if not hasattr(sink, name) and name not in fields]
+    if lacking:
+        raise TypeError(f"is no sink, for it has no {', '.join(lacking)}; report it to whoever made it")
     taken = {setting.key for setting in common} & {setting.key for setting in settings}
     if taken:
         raise TypeError(

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from bridge.config.sinks import GROUP
+from bridge.delivery.sink import Context, Delivery, Overlap, Resume
 from bridge.secret import Secret
 from bridge.settings import Items, Range, Seconds, Size, about
 
@@ -14,18 +15,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """One key, as the sink of JSON lines has."""
+class Nowhere:
+    """What the bridge wants of each sink."""
 
     max_records: ClassVar[int] = 100
+    max_bytes: ClassVar[int] = 1 << 20
+    concurrency: ClassVar[int] = 1
+    overlap: ClassVar[Overlap] = Overlap.NONE
+
+    async def __aenter__(self) -> Self:
+        raise NotImplementedError
+
+    async def __aexit__(self, *_: object) -> None:
+        raise NotImplementedError
+
+    async def open(self, resume: Resume, context: Context) -> Resume:
+        raise NotImplementedError
+
+    async def deliver(self, batch: Delivery) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Nowhere):
+    """One key, as the sink of JSON lines has."""
+
     path: str = field(metadata=about("A file, or - for stdout.", example='"-"'))
     # What a sink keeps for itself is no key, and its type may be unknown when the program runs.
     _opened: "Callable[[], None] | None" = field(default=None, init=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(Nowhere):
     """A key that is filled in from each stream, as the sink of Kafka has."""
 
     topic: str = field(metadata=about("Where to.", example="k8s"))
@@ -40,7 +61,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Everything:
+class Everything(Nowhere):
     """A field of each type that can be configured."""
 
     url: str = field(metadata=about("Where to."))
@@ -63,10 +84,21 @@ class Everything:
 
 
 @dataclass(frozen=True, slots=True)
-class Clashing:
+class Clashing(Nowhere):
     """Takes a key that every sink has."""
 
     format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Is not written to its end."""
+
+    url: str
+    max_records: int = field(default=1, metadata=about("A field may be what the bridge asks for."))
+
+    async def deliver(self, batch: Delivery) -> None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +115,7 @@ def entry_points(*, group: str) -> list[EntryPoint]:
         "topic": "tests.config.fakes:Topic",
         "everything": "tests.config.fakes:Everything",
         "clashing": "tests.config.fakes:Clashing",
+        "unfinished": "tests.config.fakes:Unfinished",
         "unreadable": "tests.config.fakes:Unreadable",
         "uninstalled": "tests.config.no_such_module:Sink",
     }

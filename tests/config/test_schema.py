@@ -45,6 +45,7 @@ BEYOND = (
     "can see the same objects",
     "there is no stream",
     "cannot be imported",
+    "is no sink",
     "cannot be used",
     "no usable options",
     "uses keys that every sink has",
