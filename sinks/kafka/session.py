@@ -156,7 +156,7 @@ class Session:
     async def _parcels(self, composer: Composer, batch: Delivery, refused: dict[int, str]) -> list[Parcel]:
         """The messages of a batch, for topics that are there and take them."""
         parcels = await _compose(composer, batch, refused)
-        while self._keeper is not None and await self._keeper.look_at(parcels, composer.control):
+        if self._keeper is not None and await self._keeper.look_at(parcels, composer.control):
             refused.clear()
             parcels = await _compose(composer, batch, refused)
         return parcels
