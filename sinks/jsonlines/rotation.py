@@ -127,7 +127,7 @@ def unfinished_files(path: str) -> list[Path]:
     """What rotated files of a path were being compressed into; of other files with similar names nothing."""
     real = Path(path).resolve()
     pattern = _names_of(real, re.escape(UNFINISHED))
-    return [real.parent / entry for entry in _names(real.parent) if pattern.fullmatch(entry)]
+    return [real.parent / entry for entry in _read(real.parent) if pattern.fullmatch(entry)]
 
 
 class Rotation:
