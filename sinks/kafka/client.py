@@ -10,7 +10,6 @@ from sinks.kafka.security import Sasl, Tls
 from sinks.kafka.token import Token
 
 __all__ = [
-    "MESSAGE_MAX_BYTES",
     "client",
     "message_max_bytes",
     "producing",

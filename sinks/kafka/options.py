@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from bridge.logs import Incidents, log
 from bridge.secret import Secret
 from bridge.settings import Looks, Rule, about, enforce
-from sinks.kafka.client import MESSAGE_MAX_BYTES
+from sinks.kafka.client import message_max_bytes
 from sinks.kafka.messages import OnDelete, OnTooLarge
 from sinks.kafka.properties import properties_problems
 from sinks.kafka.refusals import client_problems, property_refusals
@@ -136,7 +136,7 @@ class KafkaOptions:
     def most_message_bytes(self) -> int:
         """The largest message that our client sends, as far as no file has to be read for it."""
         given = self.properties.get("message.max.bytes")
-        return MESSAGE_MAX_BYTES if given is None or given.value is None else int(given.value)
+        return message_max_bytes({"message.max.bytes": given} if given is not None and given.value else {})
 
     @property
     def destination(self) -> str:
